@@ -1,0 +1,2 @@
+//! The `rebit` command line.
+fn main() {}
