@@ -3,7 +3,8 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
-use rebit_oci::{Digest, ObjectError, ObjectId};
+use rebit_oci::object::ObjectError;
+use rebit_oci::{Digest, ObjectId};
 
 /// Why the store could not do something.
 #[derive(Debug, thiserror::Error)]

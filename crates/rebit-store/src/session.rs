@@ -5,7 +5,8 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::SystemTime;
 
-use rebit_oci::{CacheKey, Digest, ObjectError, ObjectId, ObjectSink, ObjectSource};
+use rebit_oci::object::{ObjectError, ObjectSink, ObjectSource};
+use rebit_oci::{CacheKey, Digest, ObjectId};
 
 use crate::store::absent;
 use crate::{BlobStat, StatKey, Store, StoreError};

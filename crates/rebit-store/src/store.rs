@@ -4,7 +4,8 @@ use std::io::Read;
 use std::path::Path;
 use std::sync::Arc;
 
-use rebit_oci::{Digest, ObjectError, ObjectId, ObjectSource};
+use rebit_oci::object::{ObjectError, ObjectSource};
+use rebit_oci::{Digest, ObjectId};
 
 use crate::{BlobStat, Ref, Session, StoreError, StoreOptions};
 use crate::{DiskUsage, FsckOptions, FsckProgress, FsckReport, GcPlan, GcPolicy, GcReport, RebuildReport};
