@@ -1,6 +1,9 @@
 //! Heredocs: `<<NAME` in `RUN`, `COPY` and `ADD`, and in `ONBUILD` of these.
 
+use crate::diagnostic::{Code, Diagnostic};
 use crate::expand::{ExpandError, Expander};
+use crate::lex::{Part, Physical};
+use crate::parse::Diagnostics;
 use crate::span::Span;
 
 /// One heredoc.
@@ -20,6 +23,8 @@ pub struct Heredoc {
     pub span: Span,
     /// Where the body stands.
     pub body_span: Span,
+    /// Where the closing line stands; empty if it is missing.
+    pub end_span: Span,
 }
 
 impl Heredoc {
@@ -69,6 +74,69 @@ impl Opening {
         let expand = quotes(&plain) == quotes(&raw);
         Ok(Some(Self { name: name.clone(), fd: fd.parse().unwrap_or(0), expand, chomp }))
     }
+}
+
+/// Finds the heredocs that a logical line introduces, with the places of their words.
+///
+/// The line is split as a shell would; if it cannot be (a quote is not closed, say), it has no heredocs.
+pub(crate) fn openings(line: Part<'_>) -> Vec<(Opening, Span)> {
+    if !line.text().contains("<<") {
+        return Vec::new();
+    }
+    let none = |_: &str| None;
+    let words = Expander::raw('\\', &none, true).expand_words(line.text()).unwrap_or_default();
+    let mut found = Vec::new();
+    let mut from = 0;
+    for word in words {
+        let rest = line.text().get(from..).unwrap_or_default();
+        let place = rest.find(&word).map(|at| line.sub(from + at, from + at + word.len()));
+        from += rest.find(&word).map_or(0, |at| at + word.len());
+        if let Ok(Some(opening)) = Opening::parse(&word) {
+            found.push((opening, place.unwrap_or(line).span()));
+        }
+    }
+    found
+}
+
+/// Reads the bodies of the heredocs from the lines at `start`; gives them and where the text goes on.
+pub(crate) fn read_bodies(
+    source: &str,
+    start: usize,
+    openings: Vec<(Opening, Span)>,
+    diagnostics: &mut Diagnostics,
+) -> (Vec<Heredoc>, usize) {
+    let mut next = start;
+    let mut heredocs = Vec::new();
+    for (opening, span) in openings {
+        let body_start = next;
+        let mut body_end = next;
+        let mut closing = None;
+        while let Some(line) = Physical::at(source, next) {
+            next = line.next();
+            let text = if opening.chomp { line.text.trim_start_matches('\t') } else { line.text };
+            if text == opening.name {
+                closing = Some(Span::new(line.start, line.start + line.text.len()));
+                break;
+            }
+            body_end = next;
+        }
+        if closing.is_none() {
+            let message = format!("heredoc `{}` is not closed", opening.name);
+            let help = format!("add a line that holds only `{}`", opening.name);
+            diagnostics.push(Diagnostic::new(Code::UnterminatedHeredoc, span, message).with_help(help));
+        }
+        heredocs.push(Heredoc {
+            name: opening.name,
+            fd: opening.fd,
+            expand: opening.expand,
+            chomp: opening.chomp,
+            body: source.get(body_start..body_end).unwrap_or_default().to_owned(),
+            span,
+            body_span: Span::new(body_start, body_end),
+            end_span: closing.unwrap_or(Span::new(next, next)),
+        });
+    }
+    (heredocs, next)
 }
 
 /// Removes the tabs at the start of every line.

@@ -29,24 +29,24 @@
 //! differences: text is UTF-8 (bytes that are not are the caller's to refuse), flags of instructions that take none are an
 //! error everywhere, and a flag's value may hold any character.
 
-//mod check;
+mod check;
 pub mod diagnostic;
 mod directive;
 pub mod duration;
 pub mod expand;
-//mod flags;
+mod flags;
 pub mod glob;
 pub mod heredoc;
 pub mod ignore;
 pub mod instruction;
-//mod json;
-//mod lex;
+mod json;
+mod lex;
 pub mod mode;
 pub mod mount;
 mod parse;
 pub mod span;
 mod suggest;
-//mod words;
+mod words;
 
 pub use diagnostic::{Code, Diagnostic, Label, Severity};
 pub use directive::{Check, Directives, Skip};

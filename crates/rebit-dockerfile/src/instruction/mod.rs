@@ -79,6 +79,12 @@ impl<T> Node<T> {
         format!("{}\n{}", self.text, self.heredoc_text)
     }
 
+    /// The instruction, and all the rest.
+    pub(crate) fn take(self) -> (T, Node<()>) {
+        let Self { value, span, keyword, text, heredoc_text, comments } = self;
+        (value, Node { value: (), span, keyword, text, heredoc_text, comments })
+    }
+
     /// The same place with another value.
     pub fn map<U>(self, f: impl FnOnce(T) -> U) -> Node<U> {
         Node {
