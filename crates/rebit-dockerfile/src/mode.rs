@@ -86,10 +86,10 @@ impl Clause {
     fn apply(&self, mode: u32, is_dir: bool) -> u32 {
         self.actions.iter().fold(mode, |mode, action| {
             let mut bits = match action.perms {
-                Perms::CopyOf(shift) => ((mode >> shift) & 7) * 0o111 & self.who,
+                Perms::CopyOf(shift) => (((mode >> shift) & 7) * 0o111) & self.who,
                 Perms::Letters { rwx, conditional_x, set_id, sticky } => {
                     let x = u32::from(conditional_x && (is_dir || mode & 0o111 != 0));
-                    let mut bits = (rwx | x) * 0o111 & self.who;
+                    let mut bits = ((rwx | x) * 0o111) & self.who;
                     if set_id {
                         bits |= if self.who & USER != 0 { 0o4000 } else { 0 };
                         bits |= if self.who & GROUP != 0 { 0o2000 } else { 0 };

@@ -18,12 +18,14 @@ pub(crate) fn split_parts(part: Part<'_>, escape: char) -> Vec<Part<'_>> {
             continue;
         }
         start.get_or_insert(at);
-        match quote {
-            _ if c == escape && quote != Some('\'') => {
-                if chars.next().is_none() {
-                    end = at;
-                }
+        if c == escape && quote != Some('\'') {
+            // The escaped character is part of the word whatever it is.
+            if chars.next().is_none() {
+                end = at;
             }
+            continue;
+        }
+        match quote {
             Some(open) if c == open => quote = None,
             None if c == '\'' || c == '"' => quote = Some(c),
             _ => {}
