@@ -1,1 +1,67 @@
 //! Compression: the frozen encoders of layer format 1, and decoders for whatever comes in.
+//!
+//! An encoder compresses one segment on its own; the parts put together are one valid stream. Its bytes
+//! are part of the layer format (`docs/format/layer.md`, "Encoders"): a change to any of them is a new
+//! format number.
+
+pub mod decode;
+
+use std::io;
+
+use rebit_oci::manifest::Compression;
+
+/// Level of the gzip encoder. Chosen by measurement, see `docs/format/layer.md`.
+const GZIP_LEVEL: i32 = 3;
+/// Level of the Zstandard encoder.
+const ZSTD_LEVEL: i32 = 3;
+
+/// The name of the encoder that layer format 1 uses for `compression`, as caches record it.
+#[must_use]
+pub fn encoder_id(compression: Compression) -> &'static str {
+    match compression {
+        Compression::None => "none-v1",
+        Compression::Gzip => "gzip-v1",
+        Compression::Zstd => "zstd-v1",
+    }
+}
+
+/// Compresses one segment: one gzip member, one Zstandard frame, or the bytes themselves.
+///
+/// # Errors
+/// The compressor's; none is known to happen for a segment's size.
+pub fn encode_segment(compression: Compression, plain: &[u8]) -> io::Result<Vec<u8>> {
+    match compression {
+        Compression::None => Ok(plain.to_vec()),
+        Compression::Gzip => gzip(plain),
+        Compression::Zstd => zstd(plain),
+    }
+}
+
+fn gzip(plain: &[u8]) -> io::Result<Vec<u8>> {
+    let level = gzip_v1::CompressionLvl::new(GZIP_LEVEL)
+        .map_err(|_| io::Error::other("the compression level is not supported"))?;
+    let mut compressor = gzip_v1::Compressor::new(level);
+    let mut part = vec![0; compressor.gzip_compress_bound(plain.len())];
+    let length = compressor
+        .gzip_compress(plain, &mut part)
+        .map_err(|_| io::Error::other("the output is larger than its bound"))?;
+    part.truncate(length);
+    part.shrink_to_fit();
+    Ok(part)
+}
+
+fn zstd(plain: &[u8]) -> io::Result<Vec<u8>> {
+    // A context of its own for each segment: nothing of another one can reach the bytes.
+    let mut compressor = zstd::bulk::Compressor::new(ZSTD_LEVEL)?;
+    compressor.include_checksum(true)?;
+    compressor.include_contentsize(true)?;
+    // The single-threaded and the multi-threaded encoder differ in their bytes; the latter gives the same
+    // ones for every number of workers.
+    compressor.multithread(1)?;
+    let mut part = compressor.compress(plain)?;
+    part.shrink_to_fit();
+    Ok(part)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,11 +1,17 @@
 //! From a changeset to the blob of a layer.
 
 use rebit_oci::manifest::Compression;
+use std::io::{self, Read, Write};
+use std::sync::Arc;
+
+use rayon::prelude::*;
+use rebit_oci::digest::Hasher;
 use rebit_oci::object::{ObjectError, ObjectSink, ObjectSource};
 use rebit_oci::{DiffId, Digest, ObjectId};
 
-use crate::segment::SegmentKey;
-use crate::tar::write::WriteError;
+use crate::codec;
+use crate::segment::{Piece, Segment, SegmentKey, Segments, segments};
+use crate::tar::write::{WriteError, entries};
 use crate::{Changeset, Report};
 
 /// Remembers compressed segments.
@@ -104,6 +110,12 @@ pub enum EncodeError {
         /// The cause.
         source: std::io::Error,
     },
+    /// The tar stream could not be written out.
+    #[error("cannot write the tar stream")]
+    Output {
+        /// The cause.
+        source: std::io::Error,
+    },
     /// The compressor failed.
     #[error("the {encoder} encoder failed")]
     Encoder {
@@ -114,10 +126,19 @@ pub enum EncodeError {
     },
 }
 
-/// Encodes `changeset`, which should have its ancestors.
+/// Plain bytes of the segments that are in memory at once, in each of three stages.
+const WINDOW: u64 = 8 << 20;
+
+/// Encodes `changeset`, which should have its ancestors
+/// ([`Changeset::with_ancestors`]).
+///
+/// Segments are read and compressed in parallel on rayon's pool, a window of about 8 MiB at a time; the
+/// bytes do not depend on how many threads that has. Each part is put into `sink`; a part that `cache`
+/// knows is read from `objects` instead of being made.
 ///
 /// # Errors
-/// [`EncodeError`].
+/// [`EncodeError`], when an entry cannot be written, a content is missing or not as long as its node says, or a
+/// part cannot be kept.
 pub fn encode_layer(
     changeset: &Changeset,
     objects: &dyn ObjectSource,
@@ -125,6 +146,214 @@ pub fn encode_layer(
     cache: &dyn SegmentCache,
     options: &EncodeOptions,
 ) -> Result<EncodedLayer, EncodeError> {
-    let _ = (changeset, objects, sink, cache, options);
-    Err(EncodeError::Encoder { encoder: "none", source: std::io::ErrorKind::Unsupported.into() })
+    let LayerFormat::V1 = options.format;
+    let stage = Stage { objects, sink, cache, compression: options.compression };
+    let mut feeder = Feeder::new(segments(entries(changeset, options.epoch)), objects);
+    let mut output = Output::default();
+    let mut window = feeder.window()?;
+    let mut done = Vec::new();
+    while !window.is_empty() || !done.is_empty() {
+        // While one window is compressed, the one before it is hashed and the one after it is fetched.
+        let (compressed, next) = rayon::join(
+            || window.into_par_iter().map(|job| stage.run(job)).collect::<Result<Vec<_>, _>>(),
+            || {
+                output.take(done);
+                feeder.window()
+            },
+        );
+        (done, window) = (compressed?, next?);
+    }
+    Ok(EncodedLayer {
+        diff_id: DiffId(output.plain.clone().finish()),
+        uncompressed_size: output.plain.length(),
+        size: output.blob.length(),
+        digest: output.blob.finish(),
+        compression: options.compression,
+        parts: output.parts,
+        cached_parts: output.cached_parts,
+        report: feeder.segments.into_report(),
+    })
 }
+
+/// Writes the tar stream of `changeset` to `out`, the bytes that a layer's diff id is the digest of.
+///
+/// # Errors
+/// [`EncodeError`]; [`EncodeError::Output`] when `out` fails.
+pub fn write_tar(
+    changeset: &Changeset,
+    objects: &dyn ObjectSource,
+    epoch: i64,
+    out: &mut dyn Write,
+) -> Result<Report, EncodeError> {
+    let mut feeder = Feeder::new(segments(entries(changeset, epoch)), objects);
+    loop {
+        let window = feeder.window()?;
+        if window.is_empty() {
+            return Ok(feeder.segments.into_report());
+        }
+        for job in window {
+            let plain = plain_bytes(job, objects)?;
+            out.write_all(&plain).map_err(|source| EncodeError::Output { source })?;
+        }
+    }
+}
+
+/// A segment to be compressed, with the parts of large files that only come in sequence.
+struct Job {
+    segment: Segment,
+    fetched: Vec<Vec<u8>>,
+}
+
+/// Cuts the stream and reads large files front to back.
+struct Feeder<'a> {
+    segments: Segments<'a>,
+    objects: &'a dyn ObjectSource,
+    stream: Option<(ObjectId, u64, Box<dyn Read + Send + 'a>)>,
+}
+
+impl<'a> Feeder<'a> {
+    fn new(segments: Segments<'a>, objects: &'a dyn ObjectSource) -> Self {
+        Self { segments, objects, stream: None }
+    }
+
+    /// The next segments, none at the end.
+    fn window(&mut self) -> Result<Vec<Job>, EncodeError> {
+        let mut window = Vec::new();
+        let mut length = 0;
+        while length < WINDOW {
+            let Some(segment) = self.segments.next() else { break };
+            let segment = segment?;
+            length += segment.length;
+            let mut fetched = Vec::new();
+            for piece in &segment.pieces {
+                if let Piece::Content { object, offset, length, total } = *piece
+                    && length != total
+                {
+                    fetched.push(self.fetch(object, offset, length, total)?);
+                }
+            }
+            window.push(Job { segment, fetched });
+        }
+        Ok(window)
+    }
+
+    fn fetch(
+        &mut self,
+        object: ObjectId,
+        offset: u64,
+        length: u64,
+        total: u64,
+    ) -> Result<Vec<u8>, EncodeError> {
+        let io = |source| EncodeError::Io { object, source };
+        let mut reader = match self.stream.take() {
+            Some((open, at, reader)) if open == object && at == offset => reader,
+            _ => {
+                let mut reader = self.objects.open(&object)?;
+                io::copy(&mut reader.by_ref().take(offset), &mut io::sink()).map_err(io)?;
+                reader
+            }
+        };
+        let mut bytes = Vec::with_capacity(usize::try_from(length).unwrap_or(0));
+        reader.by_ref().take(length).read_to_end(&mut bytes).map_err(io)?;
+        let end = offset + bytes.len() as u64;
+        if (bytes.len() as u64) < length {
+            return Err(EncodeError::Length { object, expected: total, found: end });
+        }
+        if end < total {
+            self.stream = Some((object, end, reader));
+        } else if reader.read(&mut [0]).map_err(io)? != 0 {
+            // Reading past the end also lets the source see that the content was whole.
+            return Err(EncodeError::Length { object, expected: total, found: end + 1 });
+        }
+        Ok(bytes)
+    }
+}
+
+fn plain_bytes(job: Job, objects: &dyn ObjectSource) -> Result<Vec<u8>, EncodeError> {
+    let mut plain = Vec::with_capacity(usize::try_from(job.segment.length).unwrap_or(0));
+    let mut fetched = job.fetched.into_iter();
+    for piece in job.segment.pieces {
+        match piece {
+            Piece::Bytes(bytes) => plain.extend_from_slice(&bytes),
+            Piece::Content { length, total, .. } if length != total => {
+                plain.extend_from_slice(&fetched.next().unwrap_or_default());
+            }
+            Piece::Content { object, total, .. } => {
+                let content = objects.read(&object)?;
+                if content.len() as u64 != total {
+                    let found = content.len() as u64;
+                    return Err(EncodeError::Length { object, expected: total, found });
+                }
+                plain.extend_from_slice(&content);
+            }
+        }
+    }
+    Ok(plain)
+}
+
+/// What turns a job into a part.
+struct Stage<'a> {
+    objects: &'a dyn ObjectSource,
+    sink: &'a dyn ObjectSink,
+    cache: &'a dyn SegmentCache,
+    compression: Compression,
+}
+
+struct Part {
+    plain: Vec<u8>,
+    bytes: Arc<[u8]>,
+    object: ObjectId,
+    cached: bool,
+}
+
+impl Stage<'_> {
+    fn run(&self, job: Job) -> Result<Part, EncodeError> {
+        let encoder = codec::encoder_id(self.compression);
+        let key = job.segment.key();
+        let plain = plain_bytes(job, self.objects)?;
+        if let Some((object, bytes)) = self.known(&key, encoder)? {
+            return Ok(Part { plain, bytes, object, cached: true });
+        }
+        let bytes = codec::encode_segment(self.compression, &plain)
+            .map_err(|source| EncodeError::Encoder { encoder, source })?;
+        let object = self.sink.put(&bytes, &[])?;
+        self.cache.put(&key, encoder, object, bytes.len() as u64);
+        Ok(Part { plain, bytes: bytes.into(), object, cached: false })
+    }
+
+    /// The part from the cache, if the object is still there and as long as the cache says.
+    fn known(&self, key: &SegmentKey, encoder: &str) -> Result<Option<(ObjectId, Arc<[u8]>)>, EncodeError> {
+        let Some((object, size)) = self.cache.get(key, encoder) else { return Ok(None) };
+        match self.objects.read(&object) {
+            Ok(bytes) if bytes.len() as u64 == size => Ok(Some((object, bytes))),
+            Ok(_) | Err(ObjectError::NotFound { .. }) => Ok(None),
+            Err(source) => Err(source.into()),
+        }
+    }
+}
+
+/// The two digests, fed in the order of the stream.
+#[derive(Default)]
+struct Output {
+    plain: Hasher,
+    blob: Hasher,
+    parts: Vec<(ObjectId, u64)>,
+    cached_parts: usize,
+}
+
+impl Output {
+    fn take(&mut self, parts: Vec<Part>) {
+        let (plain, blob) = (&mut self.plain, &mut self.blob);
+        rayon::join(
+            || parts.iter().for_each(|part| plain.update(&part.plain)),
+            || parts.iter().for_each(|part| blob.update(&part.bytes)),
+        );
+        for part in parts {
+            self.parts.push((part.object, part.bytes.len() as u64));
+            self.cached_parts += usize::from(part.cached);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -41,7 +41,10 @@ pub use changeset::{ApplyError, Change, Changeset, apply};
 pub use checkout::{CheckoutOptions, CheckoutReport, Whiteouts, checkout};
 pub use diff::{Compare, diff};
 pub use disk::DiskError;
-pub use encode::{EncodeError, EncodeOptions, EncodedLayer, LayerFormat, SegmentCache, encode_layer};
+pub use encode::{
+    EncodeError, EncodeOptions, EncodedLayer, LayerFormat, NoSegmentCache, SegmentCache, encode_layer,
+    write_tar,
+};
 pub use node::{Kind, Metadata, Node};
 pub use overlay::upper_tree;
 pub use path::{PathError, TreePath};

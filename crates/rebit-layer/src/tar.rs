@@ -1,4 +1,8 @@
 //! Layers as tar streams: [`write`](mod@write) makes the canonical one, [`read`](mod@read) takes any.
 
+mod header;
+
+pub(crate) use header::{BLOCK, padding};
+
 pub mod read;
 pub mod write;
