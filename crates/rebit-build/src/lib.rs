@@ -1,1 +1,41 @@
-//! Placeholder module, replaced by the crate's tour.
+//! From a Dockerfile to an image.
+//!
+//! ```text
+//! Dockerfile ─ plan ─► Graph ─ execute ─► Built ─ store ─► StoredImage
+//! ```
+//!
+//! - [`mod@plan`] selects the stages that the target needs, replaces variables and computes configs. It is pure, and its result, a
+//!   [`Graph`], can be printed.
+//! - [`execute`] goes through the steps. Each has a cache key over exactly what can reach its result; what the store knows
+//!   under that key is used, and nothing is run or read.
+//! - `COPY`, `ADD` and `WORKDIR` are computed on trees: no file content is read or written. Only `RUN` needs a root file system:
+//!   an overlay over directories that are written once and kept in the store's loose tier, whose upper directory is
+//!   read back as a tree.
+//! - Layers are encoded at the end, for the target only: other stages leave none.
+//!
+//! This crate reads no clock, no environment and no terminal: the present time is an option, and what happens is told to a
+//! [`Progress`].
+
+mod commit;
+mod context;
+mod error;
+pub mod graph;
+mod key;
+mod op;
+pub mod plan;
+pub mod progress;
+mod record;
+mod snapshot;
+mod solve;
+pub mod time;
+mod trees;
+pub mod user;
+
+pub use commit::{Built, SessionSegments};
+pub use context::Context;
+pub use error::{BuildError, StepProblem};
+pub use graph::Graph;
+pub use op::run::{HostNetwork, describe, network_files};
+pub use plan::{Planned, plan};
+pub use progress::Progress;
+pub use solve::{BuildInputs, BuildOptions, Images, execute};

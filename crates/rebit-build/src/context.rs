@@ -1,0 +1,81 @@
+//! The build context: a directory, less what `.dockerignore` leaves out, as a tree.
+
+use std::path::PathBuf;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use rebit_dockerfile::ignore::Ignore;
+use rebit_layer::{FileStat, ModePolicy, StatCache, Tree, TreePath, Verdict, WalkOptions, Walked, walk_directory};
+use rebit_oci::ObjectId;
+use rebit_store::{Session, StatKey};
+
+use crate::error::BuildError;
+
+/// A build context that is read when a step needs it.
+#[derive(Debug)]
+pub struct Context {
+    /// The directory.
+    pub directory: PathBuf,
+    /// What is left out.
+    pub ignore: Ignore,
+    /// How modes are taken.
+    pub modes: ModePolicy,
+}
+
+impl Context {
+    /// Reads the context. Files that the stat cache knows are not opened.
+    pub(crate) fn read(&self, session: &Session, epoch: i64, now: SystemTime) -> Result<Walked, BuildError> {
+        let filter = |path: &TreePath, directory: bool| self.verdict(path, directory);
+        let seconds = now.duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
+        let options =
+            WalkOptions { modes: self.modes, epoch, now: i64::try_from(seconds).unwrap_or(i64::MAX) };
+        let cache = SessionStatCache { session, now };
+        let mut walked = walk_directory(&self.directory, session, &filter, &cache, &options)
+            .map_err(|source| BuildError::Context { source })?;
+        // The mode of the directory itself is an accident of where the context lies.
+        walked.tree.update_metadata(&TreePath::root(), |metadata| metadata.mode = 0o755);
+        Ok(walked)
+    }
+
+    fn verdict(&self, path: &TreePath, directory: bool) -> Verdict {
+        let text = String::from_utf8_lossy(path.as_bytes());
+        if !self.ignore.matches(&text) {
+            Verdict::Include
+        } else if directory && self.ignore.may_include_below(&text) {
+            Verdict::Descend
+        } else {
+            Verdict::Exclude
+        }
+    }
+}
+
+/// The store's stat cache, as the walk asks for it. A failing cache is an empty one.
+struct SessionStatCache<'a> {
+    session: &'a Session,
+    now: SystemTime,
+}
+
+fn key(file: &FileStat) -> StatKey {
+    StatKey { dev: file.dev, ino: file.ino, size: file.size, mtime_ns: file.mtime_ns, ctime_ns: file.ctime_ns }
+}
+
+impl StatCache for SessionStatCache<'_> {
+    fn get_many(&self, files: &[FileStat]) -> Vec<Option<ObjectId>> {
+        let keys: Vec<StatKey> = files.iter().map(key).collect();
+        let known = self.session.stat_cache_get_many(&keys);
+        known.ok().filter(|known| known.len() == files.len()).unwrap_or_else(|| vec![None; files.len()])
+    }
+
+    fn put_many(&self, files: &[(FileStat, ObjectId)]) {
+        if files.is_empty() {
+            return;
+        }
+        let entries: Vec<(StatKey, ObjectId)> = files.iter().map(|(file, object)| (key(file), *object)).collect();
+        // A cache that cannot be written costs time, not correctness; the store reports its own troubles where it matters.
+        let _ = self.session.stat_cache_put(&entries, self.now);
+    }
+}
+
+/// What a context holds, for the progress display.
+pub(crate) fn size_of(tree: &Tree) -> (u64, u64) {
+    (tree.len() as u64 - 1, tree.size())
+}

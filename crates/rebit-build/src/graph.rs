@@ -1,0 +1,222 @@
+//! The plan of a build as a value: stages, steps and what each of them does, with every variable replaced.
+//!
+//! A [`Graph`] depends on the Dockerfile, the options and the configs of the base images, and on nothing else. It can be
+//! printed ([`Graph`] is serialisable) and is what the executor consumes.
+
+use rebit_dockerfile::Span;
+use rebit_oci::Digest;
+use rebit_oci::config::{ImageConfig, RunConfig};
+use serde::Serialize;
+
+/// The stages that a target needs, in an order in which they can be built.
+#[derive(Debug, Clone, Serialize)]
+pub struct Graph {
+    /// The stages; the last one is the target.
+    pub stages: Vec<StagePlan>,
+    /// The platform that is built for.
+    pub platform: BuildPlatform,
+    /// Seconds since 1970 that every time in the image is set to.
+    pub epoch: i64,
+}
+
+impl Graph {
+    /// The stage that becomes the image.
+    #[must_use]
+    pub fn target(&self) -> Option<&StagePlan> {
+        self.stages.last()
+    }
+
+    /// Whether any step reads the build context.
+    #[must_use]
+    pub fn reads_context(&self) -> bool {
+        let reads = |step: &Step| matches!(&step.op, Op::Copy(copy) if copy.from == CopySource::Context && copy.has_paths());
+        self.stages.iter().any(|stage| stage.steps.iter().any(reads))
+    }
+}
+
+/// Operating system, architecture and variant in Go's words.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct BuildPlatform {
+    /// `linux`.
+    pub os: String,
+    /// `amd64`, `arm64`, …
+    pub architecture: String,
+    /// `v7`, `v8`, …
+    pub variant: Option<String>,
+}
+
+impl std::fmt::Display for BuildPlatform {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}/{}", self.os, self.architecture)?;
+        self.variant.as_ref().map_or(Ok(()), |variant| write!(f, "/{variant}"))
+    }
+}
+
+/// One `FROM` block.
+#[derive(Debug, Clone, Serialize)]
+pub struct StagePlan {
+    /// Its number in the file, from 0.
+    pub index: usize,
+    /// The name after `AS`.
+    pub name: Option<String>,
+    /// What it starts from.
+    pub base: Base,
+    /// The `FROM` line.
+    #[serde(skip)]
+    pub span: Span,
+    /// The steps in order, those of the base's `ONBUILD` first.
+    pub steps: Vec<Step>,
+    /// The execution parameters that the stage ends with.
+    pub config: RunConfig,
+    /// The author, when a `MAINTAINER` names one.
+    pub author: Option<String>,
+}
+
+impl StagePlan {
+    /// The name that people see: the one after `AS`, else `stage-N`.
+    #[must_use]
+    pub fn display_name(&self) -> String {
+        self.name.clone().unwrap_or_else(|| format!("stage-{}", self.index))
+    }
+}
+
+/// What a stage starts from.
+#[derive(Debug, Clone, Serialize)]
+pub enum Base {
+    /// Nothing.
+    Scratch,
+    /// An image.
+    Image {
+        /// The name in the file, completed.
+        reference: String,
+        /// The digest of its manifest: what the build depends on.
+        manifest: Digest,
+        /// Its config.
+        #[serde(skip)]
+        config: Box<ImageConfig>,
+    },
+    /// An earlier stage, by its number in the file.
+    Stage(usize),
+}
+
+/// One instruction, ready to be executed.
+#[derive(Debug, Clone, Serialize)]
+pub struct Step {
+    /// The instruction as people read it.
+    pub text: String,
+    /// What the image's history says.
+    pub created_by: String,
+    /// Where it stands in the file; the `FROM` line for an `ONBUILD` trigger of the base.
+    #[serde(skip)]
+    pub span: Span,
+    /// What is done.
+    pub op: Op,
+}
+
+/// What a step does.
+#[derive(Debug, Clone, Serialize)]
+pub enum Op {
+    /// Runs a process.
+    Run(RunOp),
+    /// Copies between trees.
+    Copy(CopyOp),
+    /// Makes a directory with its parents, where it does not exist.
+    MakeDirectory {
+        /// Absolute, cleaned.
+        path: String,
+    },
+    /// Changes the config only.
+    Config,
+}
+
+/// A process in a stage's root file system.
+#[derive(Debug, Clone, Serialize)]
+pub struct RunOp {
+    /// Program and arguments.
+    pub args: Vec<String>,
+    /// A script that is put at this path for the time of the run: a lone heredoc with `#!`.
+    pub script: Option<Script>,
+    /// The environment, in order.
+    pub env: Vec<(String, String)>,
+    /// Variables that reach the process but are no part of its identity: the proxy family.
+    pub proxy_env: Vec<(String, String)>,
+    /// Absolute.
+    pub working_dir: String,
+    /// `user[:group]` as in the config; empty is root.
+    pub user: String,
+    /// What network it sees.
+    pub network: RunNetwork,
+}
+
+/// A file that exists only while a step runs.
+#[derive(Debug, Clone, Serialize)]
+pub struct Script {
+    /// Where.
+    pub path: String,
+    /// What.
+    pub content: String,
+}
+
+/// What network a step sees.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub enum RunNetwork {
+    /// The host's.
+    Host,
+    /// Loopback only.
+    None,
+}
+
+/// Files copied from one tree to another.
+#[derive(Debug, Clone, Serialize)]
+pub struct CopyOp {
+    /// Where the sources are.
+    pub from: CopySource,
+    /// The sources in order.
+    pub sources: Vec<SourcePath>,
+    /// The destination, absolute; ends in `/` when it must be a directory.
+    pub dest: String,
+    /// `user[:group]` that the copies belong to.
+    pub chown: Option<String>,
+    /// The mode that the copies get.
+    pub chmod: Option<String>,
+    /// Whether archives among the sources are unpacked (`ADD`).
+    pub unpack: bool,
+}
+
+impl CopyOp {
+    /// Whether there is a source other than a heredoc.
+    #[must_use]
+    pub fn has_paths(&self) -> bool {
+        self.sources.iter().any(|source| matches!(source, SourcePath::Path(_)))
+    }
+}
+
+/// One source of a copy.
+#[derive(Debug, Clone, Serialize)]
+pub enum SourcePath {
+    /// A path or wildcard below the root of the source.
+    Path(String),
+    /// A file that the Dockerfile itself contains.
+    Inline {
+        /// Its name.
+        name: String,
+        /// Its content.
+        content: String,
+    },
+}
+
+/// The tree that a copy reads.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub enum CopySource {
+    /// The build context.
+    Context,
+    /// An earlier stage, by its number in the file.
+    Stage(usize),
+    /// Another image.
+    Image {
+        /// The name in the file, completed.
+        reference: String,
+        /// The digest of its manifest.
+        manifest: Digest,
+    },
+}

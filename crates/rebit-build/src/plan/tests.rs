@@ -1,0 +1,254 @@
+use std::collections::BTreeMap;
+
+use rebit_oci::config::ImageConfig;
+use rebit_oci::{Digest, Reference};
+
+use super::*;
+use crate::graph::{CopyOp, RunNetwork, RunOp, SourcePath};
+
+/// Every image exists but `missing`; `triggers` has `ONBUILD` instructions, `set` a config.
+struct TestBases;
+
+impl Bases for TestBases {
+    fn base(&self, reference: &Reference, _platform: &BuildPlatform) -> Result<(Digest, ImageConfig), BasesError> {
+        let mut config = ImageConfig::scratch("amd64", "linux");
+        match reference.familiar_name().as_str() {
+            "missing" => return Err(BasesError::NotFound),
+            "triggers" => config.config.on_build = vec!["RUN first".into(), "COPY a /b".into()],
+            "set" => {
+                config.config.env = vec!["PATH=/bin".into(), "A=base".into()];
+                config.config.cmd = Some(vec!["sh".into()]);
+                config.config.working_dir = Some("/work dir".into());
+                config.config.user = Some("web".into());
+            }
+            _ => {}
+        }
+        Ok((Digest::of(reference.to_string().as_bytes()), config))
+    }
+}
+
+fn options(args: &[(&str, &str)]) -> PlanOptions {
+    let platform = BuildPlatform { os: "linux".into(), architecture: "amd64".into(), variant: None };
+    PlanOptions {
+        target: None,
+        build_args: args.iter().map(|(n, v)| ((*n).to_owned(), (*v).to_owned())).collect(),
+        platform: platform.clone(),
+        build_platform: platform,
+        epoch: None,
+        labels: BTreeMap::new(),
+        offline: false,
+    }
+}
+
+fn plan_with(text: &str, options: &PlanOptions) -> Result<Planned, PlanError> {
+    let parsed = rebit_dockerfile::parse(text);
+    assert!(!parsed.has_errors(), "{:?}", parsed.diagnostics);
+    plan(&parsed.file, options, &TestBases)
+}
+
+fn graph(text: &str) -> Graph {
+    plan_with(text, &options(&[])).unwrap().graph
+}
+
+fn target(text: &str) -> StagePlan {
+    graph(text).stages.pop().unwrap()
+}
+
+fn problem(text: &str) -> String {
+    plan_with(text, &options(&[])).unwrap_err().to_string()
+}
+
+fn runs(stage: &StagePlan) -> Vec<&RunOp> {
+    stage.steps.iter().filter_map(|step| if let Op::Run(run) = &step.op { Some(run) } else { None }).collect()
+}
+
+fn copies(stage: &StagePlan) -> Vec<&CopyOp> {
+    stage.steps.iter().filter_map(|step| if let Op::Copy(copy) = &step.op { Some(copy) } else { None }).collect()
+}
+
+fn env<'a>(run: &'a RunOp, name: &str) -> Option<&'a str> {
+    run.env.iter().find(|(n, _)| n == name).map(|(_, value)| value.as_str())
+}
+
+#[test]
+fn only_what_the_target_needs_is_planned_and_in_order() {
+    let order = |text: &str| graph(text).stages.iter().map(|stage| stage.index).collect::<Vec<_>>();
+    assert_eq!(order("FROM a AS x\nFROM b AS y\nFROM scratch\nCOPY --from=x /a /b\n"), [0, 2]);
+    assert_eq!(order("FROM a AS x\nFROM x AS y\nFROM scratch AS z\nFROM y\nCOPY --from=2 / /\n"), [0, 1, 2, 3]);
+    let mut options = options(&[]);
+    options.target = Some("X".into());
+    let text = "FROM a AS x\nFROM missing\n";
+    assert_eq!(plan_with(text, &options).unwrap().graph.stages.len(), 1);
+    options.target = Some("nope".into());
+    assert_eq!(plan_with(text, &options).unwrap_err().to_string(), "there is no stage `nope`");
+}
+
+#[test]
+fn arguments_come_from_the_caller_then_the_default_then_the_global() {
+    let text = "ARG V=global\nARG BASE=img\nFROM ${BASE}:$V\nARG V\nARG W=${V}-x\nARG NONE\nRUN x\nENV V=env\nRUN y\n";
+    let check = |args: &[(&str, &str)], base: &str, first: [Option<&str>; 3], then: Option<&str>| {
+        let planned = plan_with(text, &options(args)).unwrap();
+        let stage = planned.graph.stages.last().unwrap();
+        let Base::Image { reference, .. } = &stage.base else { panic!("not an image") };
+        assert_eq!(reference, base);
+        let runs = runs(stage);
+        assert_eq!(["V", "W", "NONE"].map(|name| env(runs[0], name)), first);
+        assert_eq!(env(runs[1], "V"), then);
+    };
+    check(&[], "docker.io/library/img:global", [Some("global"), Some("global-x"), None], Some("env"));
+    let args = [("V", "arg"), ("NONE", "1")];
+    check(&args, "docker.io/library/img:arg", [Some("arg"), Some("arg-x"), Some("1")], Some("env"));
+}
+
+#[test]
+fn platform_arguments_have_to_be_declared() {
+    let stage = target("FROM a\nRUN x\nARG TARGETARCH TARGETPLATFORM\nRUN y\n");
+    let runs = runs(&stage);
+    assert_eq!(env(runs[0], "TARGETARCH"), None);
+    assert_eq!((env(runs[1], "TARGETARCH"), env(runs[1], "TARGETPLATFORM")), (Some("amd64"), Some("linux/amd64")));
+}
+
+#[test]
+fn unused_build_arguments_are_named() {
+    let args = [("USED", "1"), ("UNUSED", "1"), ("http_proxy", "p")];
+    let planned = plan_with("FROM a\nARG USED\nRUN x\n", &options(&args)).unwrap();
+    assert_eq!(planned.unused_build_args, ["UNUSED"]);
+    let stage = planned.graph.stages.last().unwrap();
+    assert_eq!(runs(stage)[0].proxy_env, [("http_proxy".to_owned(), "p".to_owned())]);
+    assert_eq!(env(runs(stage)[0], "http_proxy"), None);
+}
+
+#[test]
+fn configs_are_inherited_and_changed() {
+    let stage = target(
+        "FROM set\nENV B=$A C='x y'\nLABEL l=$B\nEXPOSE 80 8000-8001/udp\nVOLUME /v\nSTOPSIGNAL SIGINT\nWORKDIR sub\nUSER me:us\nENTRYPOINT [\"/e\"]\nSHELL [\"/sh\", \"-x\"]\nRUN a b\n",
+    );
+    let config = &stage.config;
+    assert_eq!(config.env, ["PATH=/bin", "A=base", "B=base", "C=x y"]);
+    assert_eq!(config.labels["l"], "base");
+    assert_eq!(config.exposed_ports.keys().collect::<Vec<_>>(), ["80/tcp", "8000/udp", "8001/udp"]);
+    assert_eq!(config.volumes.keys().collect::<Vec<_>>(), ["/v"]);
+    assert_eq!(config.stop_signal.as_deref(), Some("SIGINT"));
+    assert_eq!(config.working_dir.as_deref(), Some("/work dir/sub"));
+    assert_eq!(config.user.as_deref(), Some("me:us"));
+    assert_eq!(config.entrypoint, Some(vec!["/e".to_owned()]));
+    assert_eq!(config.cmd, None, "an ENTRYPOINT resets the base's CMD");
+    let run = runs(&stage)[0];
+    assert_eq!(run.args, ["/sh", "-x", "a b"]);
+    assert_eq!((run.working_dir.as_str(), run.user.as_str()), ("/work dir/sub", "me:us"));
+}
+
+#[test]
+fn a_command_of_the_stage_survives_its_entry_point() {
+    let stage = target("FROM set\nCMD x y\nENTRYPOINT [\"/e\"]\n");
+    assert_eq!(stage.config.cmd.unwrap(), ["/bin/sh", "-c", "x y"]);
+}
+
+#[test]
+fn health_checks_are_written_in_nanoseconds() {
+    let stage = target("FROM a\nHEALTHCHECK --interval=5s --retries=3 CMD x y\n");
+    let check = stage.config.healthcheck.unwrap();
+    assert_eq!(check.test.unwrap(), ["CMD-SHELL", "x y"]);
+    assert_eq!((check.interval, check.retries, check.timeout), (5_000_000_000, 3, 0));
+    assert_eq!(target("FROM a\nHEALTHCHECK NONE\n").config.healthcheck.unwrap().test.unwrap(), ["NONE"]);
+}
+
+#[test]
+fn triggers_of_the_base_run_first_and_are_gone_after() {
+    let stage = target("FROM triggers\nRUN then\nONBUILD RUN later $x\n");
+    assert_eq!(runs(&stage).iter().map(|run| run.args[2].as_str()).collect::<Vec<_>>(), ["first", "then"]);
+    assert_eq!(copies(&stage).len(), 1);
+    assert_eq!(stage.config.on_build, ["RUN later $x"]);
+    let twice = graph("FROM triggers AS a\nFROM a\nRUN x\n");
+    assert_eq!(runs(twice.target().unwrap()).len(), 1, "triggers fire once");
+}
+
+#[test]
+fn copies_are_made_absolute() {
+    let check = |line: &str, dest: &str| {
+        let stage = target(&format!("FROM a\nWORKDIR /w\n{line}\n"));
+        assert_eq!(copies(&stage)[0].dest, dest, "{line}");
+    };
+    check("COPY a b", "/w/b");
+    check("COPY a b/", "/w/b/");
+    check("COPY . .", "/w/");
+    check("COPY a ..", "/");
+    check("COPY a /x/../y//z/.", "/y/z/");
+    check("COPY a /", "/");
+    check("COPY [\"a b\", \"c d/\"]", "/w/c d/");
+}
+
+#[test]
+fn heredocs_are_inline_files_and_scripts() {
+    let stage = target("FROM a\nENV N=1\nCOPY <<a <<\"b\" /d/\n$N\na\n$N\nb\nRUN <<EOF\n#!/usr/bin/env x\ny\nEOF\n");
+    let contents: Vec<&str> = copies(&stage)[0]
+        .sources
+        .iter()
+        .map(|source| if let SourcePath::Inline { content, .. } = source { content.as_str() } else { "path" })
+        .collect();
+    assert_eq!(contents, ["1\n", "$N\n"]);
+    let script = runs(&stage)[0].script.as_ref().unwrap();
+    assert_eq!((script.path.as_str(), script.content.as_str()), ("/dev/pipes/EOF", "#!/usr/bin/env x\ny\n"));
+}
+
+#[test]
+fn the_network_is_the_hosts_unless_someone_says_no() {
+    let network = |text: &str, offline| {
+        let options = PlanOptions { offline, ..options(&[]) };
+        runs(plan_with(text, &options).unwrap().graph.target().unwrap())[0].network
+    };
+    assert_eq!(network("FROM a\nRUN x\n", false), RunNetwork::Host);
+    assert_eq!(network("FROM a\nRUN --network=none x\n", false), RunNetwork::None);
+    assert_eq!(network("FROM a\nRUN x\n", true), RunNetwork::None);
+    assert_eq!(network("FROM a\nRUN --network=host x\n", true), RunNetwork::Host);
+}
+
+#[test]
+fn the_epoch_has_an_order_of_sources() {
+    let epoch = |text: &str, args: &[(&str, &str)], environment| {
+        plan_with(text, &PlanOptions { epoch: environment, ..options(args) }).map(|planned| planned.graph.epoch)
+    };
+    let (plain, with_default) = ("FROM a\n", "ARG SOURCE_DATE_EPOCH=5\nFROM a\n");
+    assert_eq!(epoch(plain, &[], None).unwrap(), DEFAULT_EPOCH);
+    assert_eq!(epoch(with_default, &[], None).unwrap(), 5);
+    assert_eq!(epoch(with_default, &[], Some(6)).unwrap(), 6);
+    assert_eq!(epoch(with_default, &[("SOURCE_DATE_EPOCH", "7")], Some(6)).unwrap(), 7);
+    assert!(epoch(plain, &[("SOURCE_DATE_EPOCH", "x")], None).is_err());
+    assert!(epoch(plain, &[("SOURCE_DATE_EPOCH", "-1")], None).is_err());
+}
+
+#[test]
+fn what_is_not_executed_stops_the_plan_by_name() {
+    let check = |line: &str, what: &str| {
+        assert_eq!(problem(&format!("FROM a\n{line}\n")), format!("{what} is not supported"), "{line}");
+    };
+    check("RUN --mount=type=cache,target=/c x", "RUN --mount=type=cache,target=/c");
+    check("RUN --security=insecure x", "RUN --security=insecure");
+    check("RUN --device=a/b=c x", "RUN --device=a/b=c");
+    check("COPY --link a b", "COPY --link");
+    check("COPY --parents a b", "COPY --parents");
+    check("COPY --exclude=x a b", "COPY --exclude");
+    check("ADD --checksum=sha256:0 a b", "ADD --checksum");
+    check("ADD https://host/x b", "ADD of the remote source `https://host/x`");
+    assert_eq!(
+        problem("FROM --platform=linux/arm64 a\n"),
+        "FROM --platform=linux/arm64 in a build for linux/amd64 is not supported"
+    );
+}
+
+#[test]
+fn problems_are_named_where_they_are() {
+    let check = |text: &str, message: &str, at: &str| {
+        let error = plan_with(text, &options(&[])).unwrap_err();
+        assert_eq!(error.to_string(), message, "{text}");
+        assert_eq!(&text[error.span.range()], at, "{text}");
+    };
+    check("FROM missing:1\n", "base image `missing:1` is not available", "missing:1");
+    check("FROM a\nCOPY --from=1 /a /b\n", "stage `1` is not an earlier stage", "1");
+    check("FROM a AS x\nCOPY --from=x /a /b\n", "stage `x` is not an earlier stage", "x");
+    check("FROM a\nCOPY a b /c\n", "more than one source needs a destination that ends with `/`: `/c`", "/c");
+    check("FROM a\nCOPY --chmod=9 a b\n", "`9` is not a mode for --chmod", "9");
+    check("FROM a\nEXPOSE x\n", "`x` is not a port, a range or `port/protocol`", "x");
+    check("FROM a\nENV a=${b\n", "cannot expand `${b`: `${` without its closing `}`", "${b");
+    check("FROM $none\n", "the base name `$none` is empty after expansion", "$none");
+}

@@ -1,0 +1,47 @@
+//! What is remembered of a step and of a layer (`docs/format/record.md`).
+
+use rebit_oci::json;
+use rebit_oci::{DiffId, Digest, ObjectId, TreeId};
+use serde::{Deserialize, Serialize};
+
+/// What a step gave.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct StepRecord {
+    /// The tree after the step.
+    pub(crate) tree: TreeId,
+    /// Whether the process could reach the network: its result may depend on more than its key.
+    pub(crate) network: bool,
+}
+
+/// What a pair of trees gave as a layer.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct LayerRecord {
+    pub(crate) diff_id: DiffId,
+    pub(crate) digest: Digest,
+    pub(crate) size: u64,
+    /// The object that keeps the blob.
+    pub(crate) object: ObjectId,
+}
+
+/// Writes a record.
+pub(crate) fn encode<T: Serialize>(record: &T) -> Vec<u8> {
+    json::to_canonical(record).unwrap_or_else(|_| unreachable!("records hold text and numbers only"))
+}
+
+/// Reads a record; one that this version does not understand is none.
+pub(crate) fn decode<'a, T: Deserialize<'a>>(bytes: &'a [u8]) -> Option<T> {
+    serde_json::from_slice(bytes).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn records_round_trip_and_garbage_is_none() {
+        let record = StepRecord { tree: TreeId([7; 32]), network: true };
+        assert_eq!(decode(&encode(&record)), Some(record));
+        assert_eq!(decode::<StepRecord>(b"{}"), None);
+        assert_eq!(decode::<LayerRecord>(b"\xff"), None);
+    }
+}

@@ -1,0 +1,349 @@
+//! Executes a [`Graph`]: each step is looked up by its key, and run or computed only when nothing is known of it.
+
+use std::cell::OnceCell;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use rebit_image::{LayerBlob, StoredImage};
+use rebit_layer::{Compare, Metadata, Tree, apply, diff};
+use rebit_oci::config::{History, ImageConfig};
+use rebit_oci::encode::Preimage;
+use rebit_oci::manifest::Compression;
+use rebit_oci::{Digest, TreeId};
+use rebit_sandbox::{Runner, StopFlag};
+use rebit_store::Session;
+
+use crate::commit::{self, Built};
+use crate::context::{Context, size_of};
+use crate::error::{BuildError, StepProblem};
+use crate::graph::{Base, CopyOp, CopySource, Graph, Op, RunNetwork, StagePlan, Step};
+use crate::key;
+use crate::op::run::{HostNetwork, RunEnvironment, is_stop, run};
+use crate::op::{copy, directory};
+use crate::progress::{Event, Progress, StepId};
+use crate::record::{self, StepRecord};
+use crate::snapshot::Checkouts;
+use crate::time::rfc3339;
+use crate::trees::Trees;
+
+/// What a build needs besides its plan.
+#[derive(Clone, Copy)]
+pub struct BuildInputs<'a> {
+    /// Where everything is kept.
+    pub session: &'a Session,
+    /// The images that the plan names, by manifest digest.
+    pub images: &'a dyn Images,
+    /// The build context.
+    pub context: &'a Context,
+    /// What runs processes.
+    pub runner: &'a Runner,
+    /// Who listens.
+    pub progress: &'a dyn Progress,
+    /// Set when the build is to stop.
+    pub stop: &'a StopFlag,
+    /// What processes see of the host's network.
+    pub host: &'a HostNetwork,
+    /// How.
+    pub options: BuildOptions,
+}
+
+impl std::fmt::Debug for BuildInputs<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("BuildInputs").field("context", &self.context).field("options", &self.options).finish_non_exhaustive()
+    }
+}
+
+/// How a build is done.
+#[derive(Debug, Clone, Copy)]
+pub struct BuildOptions {
+    /// How layers are compressed.
+    pub compression: Compression,
+    /// Whether what is known of steps is left aside.
+    pub no_cache: bool,
+    /// The present time: when records were last used. It never reaches an image.
+    pub now: SystemTime,
+}
+
+/// Images by manifest digest.
+pub trait Images {
+    /// The image, when it is at hand.
+    fn image(&self, manifest: &Digest) -> Option<StoredImage>;
+}
+
+/// Builds the target of a plan and stores it; names are the caller's to give.
+///
+/// # Errors
+/// [`BuildError`]; what was done before it stays known to the store.
+pub fn execute(graph: &Graph, inputs: &BuildInputs<'_>) -> Result<Built, BuildError> {
+    let trees = Trees::new(inputs.session);
+    let (empty, _) = trees.store(Tree::with_root(Metadata::directory(graph.epoch))).map_err(|source| match source {
+        rebit_layer::StoreError::Object { source } => BuildError::Object(source),
+        _ => unreachable!("a tree of one directory is within every limit"),
+    })?;
+    let snapshotter = Checkouts::new(inputs.session, &trees, empty);
+    let mut solver = Solver {
+        graph,
+        inputs,
+        trees: &trees,
+        environment: RunEnvironment {
+            session: inputs.session,
+            trees: &trees,
+            snapshotter: &snapshotter,
+            runner: inputs.runner,
+            progress: inputs.progress,
+            stop: inputs.stop,
+            host: inputs.host,
+            epoch: graph.epoch,
+        },
+        empty,
+        context: OnceCell::new(),
+        done: BTreeMap::new(),
+    };
+    for (place, stage) in graph.stages.iter().enumerate() {
+        let state = solver.stage(place, stage)?;
+        solver.done.insert(stage.index, state);
+    }
+    let target = graph.target().and_then(|stage| Some((stage, solver.done.remove(&stage.index)?)));
+    let Some((stage, state)) = target else { unreachable!("a plan has at least one stage") };
+    commit::commit(graph, stage, state, empty, &trees, inputs)
+}
+
+/// Where a layer of a stage comes from.
+#[derive(Debug, Clone)]
+pub(crate) enum LayerSource {
+    /// From a base image, as it was published.
+    Published(LayerBlob),
+    /// From a step of this build.
+    Made { lower: TreeId, upper: TreeId },
+}
+
+/// A stage as far as it is built.
+#[derive(Debug, Clone)]
+pub(crate) struct StageState {
+    /// The config document it started from.
+    pub(crate) base: ImageConfig,
+    pub(crate) layers: Vec<LayerSource>,
+    /// The tree after each layer.
+    pub(crate) chain: Vec<TreeId>,
+    pub(crate) tree: TreeId,
+    pub(crate) history: Vec<History>,
+}
+
+struct Solver<'a> {
+    graph: &'a Graph,
+    inputs: &'a BuildInputs<'a>,
+    trees: &'a Trees<'a>,
+    environment: RunEnvironment<'a>,
+    empty: TreeId,
+    context: OnceCell<Arc<Tree>>,
+    /// Stages by their number in the file.
+    done: BTreeMap<usize, StageState>,
+}
+
+impl Solver<'_> {
+    fn stage(&self, place: usize, stage: &StagePlan) -> Result<StageState, BuildError> {
+        let mut state = self.base(stage)?;
+        for (number, step) in stage.steps.iter().enumerate() {
+            if self.inputs.stop.is_stopped() {
+                return Err(BuildError::Interrupted);
+            }
+            let id = StepId { stage: place, step: number };
+            let after = self.step(id, step, &state).map_err(|problem| match problem {
+                problem if is_stop(&problem) => BuildError::Interrupted,
+                problem => BuildError::Step { step: step.text.clone(), span: step.span, problem },
+            })?;
+            let changed = after != state.tree;
+            if changed {
+                state.layers.push(LayerSource::Made { lower: state.tree, upper: after });
+                state.chain.push(after);
+                state.tree = after;
+            }
+            state.history.push(History {
+                created: Some(rfc3339(self.graph.epoch)),
+                created_by: Some(step.created_by.clone()),
+                empty_layer: !changed,
+                ..History::default()
+            });
+        }
+        Ok(state)
+    }
+
+    fn base(&self, stage: &StagePlan) -> Result<StageState, BuildError> {
+        match &stage.base {
+            Base::Scratch => Ok(StageState {
+                base: ImageConfig::scratch(&self.graph.platform.architecture, &self.graph.platform.os),
+                layers: Vec::new(),
+                chain: Vec::new(),
+                tree: self.empty,
+                history: Vec::new(),
+            }),
+            Base::Stage(number) => match self.done.get(number) {
+                Some(state) => Ok(state.clone()),
+                None => unreachable!("a plan lists a stage after what it starts from"),
+            },
+            Base::Image { manifest, .. } => {
+                let missing = BuildError::BaseMissing { manifest: *manifest };
+                let image = self.inputs.images.image(manifest).ok_or(missing)?;
+                let base = image.config.value().clone();
+                let tree = image.trees.last().copied().unwrap_or(self.empty);
+                Ok(StageState {
+                    history: base.history.clone(),
+                    base,
+                    layers: image.layers.into_iter().map(LayerSource::Published).collect(),
+                    chain: image.trees,
+                    tree,
+                })
+            }
+        }
+    }
+
+    fn step(&self, id: StepId, step: &Step, state: &StageState) -> Result<TreeId, StepProblem> {
+        let lower = state.tree;
+        match &step.op {
+            Op::Config => Ok(lower),
+            Op::MakeDirectory { path } => {
+                let key = key::directory(path, lower, self.graph.epoch);
+                self.cached_or(id, &[key], false, || {
+                    let before = self.trees.load(&lower)?;
+                    let after = directory::make_directory(&before, path, self.graph.epoch)?;
+                    self.settle(lower, &before, &after)
+                })
+            }
+            Op::Run(op) => {
+                let hosts: Vec<String> =
+                    self.inputs.host.add_hosts.iter().map(|(name, address)| format!("{name}={address}")).collect();
+                let key = key::run(op, lower, self.graph.epoch, &self.graph.platform, &hosts);
+                let network = op.network == RunNetwork::Host;
+                self.cached_or(id, &[key], network, || {
+                    run(op, id, lower, &state.chain, &self.environment).map(|(tree, _)| tree)
+                })
+            }
+            Op::Copy(op) => self.copy(id, op, lower),
+        }
+    }
+
+    fn copy(&self, id: StepId, op: &CopyOp, lower: TreeId) -> Result<TreeId, StepProblem> {
+        let epoch = self.graph.epoch;
+        let source = match &op.from {
+            CopySource::Context => None,
+            from => Some(self.source_tree(from)?),
+        };
+        let definition = key::copy_definition(op, lower, source, epoch);
+        // The context has no identity before it was read, and reading it is what finds out what changed.
+        if source.is_some()
+            && let Some(tree) = self.lookup(&definition)?
+        {
+            self.inputs.progress.event(Event::Cached { id });
+            return Ok(tree);
+        }
+        let tree = match source {
+            Some(tree) => self.trees.load(&tree)?,
+            None => self.context_tree(op)?,
+        };
+        let selection = copy::select(op, &tree, self.inputs.session, epoch, &self.place_name(&op.from))?;
+        let mut content = key::copy_content(op, lower, epoch);
+        selection.describe(&mut content);
+        let mut keys = vec![content];
+        keys.extend(source.map(|_| definition));
+        self.cached_or(id, &keys, false, || {
+            let before = self.trees.load(&lower)?;
+            let after = copy::place(op, &selection, &before, self.inputs.session, epoch)?;
+            self.settle(lower, &before, &after)
+        })
+    }
+
+    fn place_name(&self, from: &CopySource) -> String {
+        match from {
+            CopySource::Context => "the build context".to_owned(),
+            CopySource::Image { reference, .. } => format!("image `{reference}`"),
+            CopySource::Stage(number) => {
+                let stage = self.graph.stages.iter().find(|stage| stage.index == *number);
+                format!("stage `{}`", stage.map_or_else(|| number.to_string(), StagePlan::display_name))
+            }
+        }
+    }
+
+    fn source_tree(&self, from: &CopySource) -> Result<TreeId, StepProblem> {
+        match from {
+            CopySource::Stage(number) => match self.done.get(number) {
+                Some(state) => Ok(state.tree),
+                None => unreachable!("a plan lists a stage after what it copies from"),
+            },
+            CopySource::Image { manifest, .. } => {
+                let image = self.inputs.images.image(manifest);
+                let image = image.ok_or(StepProblem::ImageMissing { manifest: *manifest })?;
+                Ok(image.trees.last().copied().unwrap_or(self.empty))
+            }
+            CopySource::Context => unreachable!("the context has no tree before it is read"),
+        }
+    }
+
+    fn context_tree(&self, op: &CopyOp) -> Result<Arc<Tree>, StepProblem> {
+        if !op.has_paths() {
+            return Ok(Arc::new(Tree::new()));
+        }
+        if let Some(tree) = self.context.get() {
+            return Ok(Arc::clone(tree));
+        }
+        let inputs = self.inputs;
+        let walked = inputs
+            .context
+            .read(inputs.session, self.graph.epoch, inputs.options.now)
+            .map_err(|source| StepProblem::Context { source: Box::new(source) })?;
+        let (entries, bytes) = size_of(&walked.tree);
+        inputs.progress.event(Event::ContextRead { entries, bytes, files_read: walked.files_read });
+        let tree = Arc::new(walked.tree);
+        Ok(Arc::clone(self.context.get_or_init(|| tree)))
+    }
+
+    /// Keeps of `after` only what differs from `before` in more than its time, and stores it.
+    fn settle(&self, lower: TreeId, before: &Tree, after: &Tree) -> Result<TreeId, StepProblem> {
+        let changes = diff(before, after, Compare::IgnoreMtime);
+        if changes.is_empty() {
+            return Ok(lower);
+        }
+        let tree = apply(before, &changes).map_err(|source| StepProblem::Apply { source })?;
+        Ok(self.trees.store(tree)?.0)
+    }
+
+    fn lookup(&self, key: &Preimage) -> Result<Option<TreeId>, StepProblem> {
+        if self.inputs.options.no_cache {
+            return Ok(None);
+        }
+        let bytes = self.inputs.session.get_record(&key.key(), self.inputs.options.now)?;
+        Ok(bytes.and_then(|bytes| record::decode::<StepRecord>(&bytes)).map(|record| record.tree))
+    }
+
+    /// What is known under the first of `keys`, else what `compute` gives, which is then known under all of them.
+    fn cached_or(
+        &self,
+        id: StepId,
+        keys: &[Preimage],
+        network: bool,
+        compute: impl FnOnce() -> Result<TreeId, StepProblem>,
+    ) -> Result<TreeId, StepProblem> {
+        let known = match keys.first() {
+            Some(key) => self.lookup(key)?,
+            None => None,
+        };
+        let missing = if known.is_some() { &keys[1..] } else { keys };
+        let tree = match known {
+            Some(tree) => {
+                self.inputs.progress.event(Event::Cached { id });
+                tree
+            }
+            None => {
+                self.inputs.progress.event(Event::Started { id });
+                let tree = compute()?;
+                self.inputs.progress.event(Event::Finished { id });
+                tree
+            }
+        };
+        let payload = record::encode(&StepRecord { tree, network });
+        for key in missing {
+            self.inputs.session.put_record(&key.key(), &payload, &[tree.object()], self.inputs.options.now)?;
+        }
+        Ok(tree)
+    }
+}
