@@ -49,6 +49,6 @@ pub use node::{Kind, Metadata, Node};
 pub use overlay::upper_tree;
 pub use path::{PathError, TreePath};
 pub use report::{Notice, Report, Tally};
-pub use tar::read::{ImportedLayer, Limits, ReadError, read_layer};
+pub use tar::read::{ImportedLayer, Limits, ReadError, ReadOptions, read_layer};
 pub use tree::{Conflict, GraftError, InsertError, LoadError, ResolveError, StoreError, Tree};
 pub use walk::{FileStat, ModePolicy, NoCache, StatCache, Verdict, WalkOptions, Walked, walk_directory};

@@ -5,4 +5,5 @@ mod header;
 pub(crate) use header::{BLOCK, padding};
 
 pub mod read;
+mod stream;
 pub mod write;
