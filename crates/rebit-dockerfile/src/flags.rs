@@ -57,17 +57,24 @@ impl Flags {
     /// Reports flags that are not known, given twice, or lack a value, and drops them.
     pub(crate) fn check(&mut self, instruction: &str, known: Known, diagnostics: &mut Diagnostics) {
         let mut seen: Vec<Flag> = Vec::new();
+        // At most as many as there are known names.
+        let mut once: Vec<(String, Span)> = Vec::new();
         for flag in std::mem::take(&mut self.flags) {
             let Some((_, takes)) = known.iter().find(|(name, _)| *name == flag.name) else {
-                diagnostics.push(unknown(&flag, instruction, known));
+                if !diagnostics.is_full() {
+                    diagnostics.push(unknown(&flag, instruction, known));
+                }
                 continue;
             };
-            let repeated = seen.iter().find(|other| other.name == flag.name && *takes != Takes::Values);
-            if let Some(first) = repeated {
+            let repeated = once.iter().find(|(name, _)| *name == flag.name);
+            if let Some((_, first)) = repeated {
                 let message = format!("flag `--{}` is given twice", flag.name);
                 let diagnostic = Diagnostic::new(Code::DuplicateFlag, flag.span, message);
-                diagnostics.push(diagnostic.with_label(first.span, "first given here"));
+                diagnostics.push(diagnostic.with_label(*first, "first given here"));
                 continue;
+            }
+            if *takes != Takes::Values {
+                once.push((flag.name.clone(), flag.span));
             }
             let missing = match takes {
                 Takes::Bool => flag.value.as_deref() == Some(""),

@@ -84,15 +84,11 @@ pub(crate) fn openings(line: Part<'_>) -> Vec<(Opening, Span)> {
         return Vec::new();
     }
     let none = |_: &str| None;
-    let words = Expander::raw('\\', &none, true).expand_words(line.text()).unwrap_or_default();
+    let words = Expander::raw('\\', &none, true).expand(line.text()).unwrap_or_default();
     let mut found = Vec::new();
-    let mut from = 0;
-    for word in words {
-        let rest = line.text().get(from..).unwrap_or_default();
-        let place = rest.find(&word).map(|at| line.sub(from + at, from + at + word.len()));
-        from += rest.find(&word).map_or(0, |at| at + word.len());
-        if let Ok(Some(opening)) = Opening::parse(&word) {
-            found.push((opening, place.unwrap_or(line).span()));
+    for (word, (start, end)) in words.words.iter().zip(words.places) {
+        if let Ok(Some(opening)) = Opening::parse(word) {
+            found.push((opening, line.sub(start, end).span()));
         }
     }
     found

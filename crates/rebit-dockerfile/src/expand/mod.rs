@@ -120,6 +120,8 @@ pub struct Expansion {
     pub used: BTreeSet<String>,
     /// Variables that had none.
     pub undefined: BTreeSet<String>,
+    /// Where each word stands in the unexpanded text.
+    pub(crate) places: Vec<(usize, usize)>,
 }
 
 /// Expands words with one escape character and one set of variables.

@@ -1,8 +1,6 @@
 //! The scanner behind [`Expander`].
 
 use std::collections::BTreeSet;
-use std::iter::Peekable;
-use std::str::Chars;
 
 use super::pattern::Pattern;
 use super::{ExpandError, Expander, Expansion, MAX_DEPTH, MAX_OUTPUT_BYTES};
@@ -11,113 +9,161 @@ use super::{ExpandError, Expander, Expansion, MAX_DEPTH, MAX_OUTPUT_BYTES};
 pub(super) fn run(expander: &Expander<'_>, text: &str) -> Result<Expansion, ExpandError> {
     let mut scan = Scan {
         expander,
-        chars: text.chars().peekable(),
+        length: text.len(),
+        chars: Cursor(text),
         keep_escapes: expander.keep_escapes,
         depth: 0,
         used: BTreeSet::new(),
         undefined: BTreeSet::new(),
     };
     let (text, words) = scan.until(None)?;
+    let (words, places) = words.finish(scan.offset());
     if text.len() > MAX_OUTPUT_BYTES {
         return Err(ExpandError::TooLong { max: MAX_OUTPUT_BYTES });
     }
-    Ok(Expansion { text, words, used: scan.used, undefined: scan.undefined })
+    Ok(Expansion { text, words, used: scan.used, undefined: scan.undefined, places })
 }
 
 struct Scan<'a> {
     expander: &'a Expander<'a>,
-    chars: Peekable<Chars<'a>>,
+    length: usize,
+    chars: Cursor<'a>,
     keep_escapes: bool,
     depth: usize,
     used: BTreeSet<String>,
     undefined: BTreeSet<String>,
 }
 
-/// Collects words while text goes by.
+/// The text that is left.
+struct Cursor<'a>(&'a str);
+
+impl Cursor<'_> {
+    fn peek(&self) -> Option<char> {
+        self.0.chars().next()
+    }
+
+    fn next(&mut self) -> Option<char> {
+        let mut chars = self.0.chars();
+        let c = chars.next();
+        self.0 = chars.as_str();
+        c
+    }
+
+    fn next_if(&mut self, wanted: impl FnOnce(char) -> bool) -> Option<char> {
+        if wanted(self.peek()?) { self.next() } else { None }
+    }
+
+    fn next_if_eq(&mut self, wanted: char) -> Option<char> {
+        self.next_if(|c| c == wanted)
+    }
+}
+
+/// Collects words, and where they stand in the unexpanded text, while it goes by.
 #[derive(Default)]
 struct Words {
     word: String,
+    start: usize,
     words: Vec<String>,
+    places: Vec<(usize, usize)>,
 }
 
 impl Words {
-    fn unquoted(&mut self, c: char) {
-        if c.is_whitespace() { self.end() } else { self.word.push(c) }
+    /// Text that belongs to the word whatever it is; it stands at `at`.
+    fn quoted(&mut self, text: &str, at: usize) {
+        if self.word.is_empty() {
+            self.start = at;
+        }
+        self.word.push_str(text);
     }
 
-    fn end(&mut self) {
-        if !self.word.is_empty() {
-            self.words.push(std::mem::take(&mut self.word));
+    /// A character that ends the word if it is a blank.
+    fn unquoted(&mut self, c: char, at: usize) {
+        if c.is_whitespace() {
+            self.end(at);
+        } else {
+            self.quoted(c.encode_utf8(&mut [0; 4]), at);
         }
     }
 
-    fn finish(mut self) -> Vec<String> {
-        self.end();
-        self.words
+    fn end(&mut self, at: usize) {
+        if !self.word.is_empty() {
+            self.words.push(std::mem::take(&mut self.word));
+            self.places.push((self.start, at.max(self.start)));
+        }
+    }
+
+    fn finish(mut self, at: usize) -> (Vec<String>, Vec<(usize, usize)>) {
+        self.end(at);
+        (self.words, self.places)
     }
 }
 
 impl Scan<'_> {
+    /// How much of the text was read.
+    fn offset(&self) -> usize {
+        self.length - self.chars.0.len()
+    }
+
     /// Expands up to `stop`, which is consumed, or to the end of the text.
-    fn until(&mut self, stop: Option<char>) -> Result<(String, Vec<String>), ExpandError> {
+    fn until(&mut self, stop: Option<char>) -> Result<(String, Words), ExpandError> {
         let mut text = String::new();
         let mut words = Words::default();
-        while let Some(&c) = self.chars.peek() {
+        while let Some(c) = self.chars.peek() {
             if text.len() > MAX_OUTPUT_BYTES {
                 return Err(ExpandError::TooLong { max: MAX_OUTPUT_BYTES });
             }
+            let at = self.offset();
             match c {
                 _ if Some(c) == stop => {
                     self.chars.next();
-                    return Ok((text, words.finish()));
+                    return Ok((text, words));
                 }
                 '$' => {
                     let value = self.dollar()?;
-                    value.chars().for_each(|c| words.unquoted(c));
+                    value.chars().for_each(|c| words.unquoted(c, at));
                     text.push_str(&value);
                 }
                 '\'' | '"' if !self.expander.skip_quotes => {
                     let part = if c == '"' { self.double_quote()? } else { self.single_quote()? };
-                    words.word.push_str(&part);
+                    words.quoted(&part, at);
                     text.push_str(&part);
                 }
                 '<' => {
                     let part = self.less_than();
-                    words.word.push_str(&part);
+                    words.quoted(&part, at);
                     text.push_str(&part);
                 }
                 _ => self.plain(&mut text, &mut words),
             }
         }
         match stop {
-            None => Ok((text, words.finish())),
+            None => Ok((text, words)),
             Some(_) => Err(ExpandError::UnclosedBrace),
         }
     }
 
     /// One character outside quotes, or an escape and the character it protects.
     fn plain(&mut self, text: &mut String, words: &mut Words) {
+        let at = self.offset();
         let Some(c) = self.chars.next() else { return };
         if c != self.expander.escape {
-            words.unquoted(c);
+            words.unquoted(c, at);
             text.push(c);
             return;
         }
+        let before = text.len();
         if self.keep_escapes {
-            words.word.push(c);
             text.push(c);
         }
-        if let Some(c) = self.chars.next() {
-            words.word.push(c);
-            text.push(c);
-        }
+        text.extend(self.chars.next());
+        words.quoted(text.get(before..).unwrap_or_default(), at);
     }
 
     /// `<<` and the blanks after it stay in one word, so that `<< EOF` is seen as the start of a heredoc.
     fn less_than(&mut self) -> String {
         self.chars.next();
         let mut part = String::from("<");
-        if self.chars.next_if_eq(&'<').is_none() {
+        if self.chars.next_if_eq('<').is_none() {
             return part;
         }
         part.push('<');
@@ -157,12 +203,12 @@ impl Scan<'_> {
                     return Ok(text);
                 }
                 Some('$') => text.push_str(&self.dollar()?),
-                Some(&c) if c == escape => {
+                Some(c) if c == escape => {
                     self.chars.next();
                     if self.keep_escapes {
                         text.push(c);
                     }
-                    match self.chars.next_if(|next| *next == '"' || *next == '$' || *next == escape) {
+                    match self.chars.next_if(|next| next == '"' || next == '$' || next == escape) {
                         Some(next) => text.push(next),
                         // At the end the quote is not closed: the next turn says so.
                         None if self.chars.peek().is_none() => {}
@@ -184,7 +230,7 @@ impl Scan<'_> {
 
     fn dollar(&mut self) -> Result<String, ExpandError> {
         self.chars.next();
-        if self.chars.next_if_eq(&'{').is_some() {
+        if self.chars.next_if_eq('{').is_some() {
             self.depth += 1;
             if self.depth > MAX_DEPTH {
                 return Err(ExpandError::TooDeep { max: MAX_DEPTH });
@@ -267,7 +313,7 @@ impl Scan<'_> {
 
     /// `${name/p/w}` after the first `/`.
     fn replaced(&mut self, name: &str) -> Result<String, ExpandError> {
-        let all = self.chars.next_if_eq(&'/').is_some();
+        let all = self.chars.next_if_eq('/').is_some();
         let text = self.nested('/', true).map_err(|error| match error {
             ExpandError::UnclosedBrace => ExpandError::UnclosedPattern { name: name.to_owned() },
             other => other,
@@ -307,7 +353,7 @@ impl Scan<'_> {
             }
             Some('@' | '*' | '#' | '?' | '-' | '$' | '!') => name.extend(self.chars.next()),
             _ => {
-                while let Some(c) = self.chars.next_if(|c| c.is_alphanumeric() || *c == '_') {
+                while let Some(c) = self.chars.next_if(|c| c.is_alphanumeric() || c == '_') {
                     name.push(c);
                 }
             }

@@ -149,6 +149,12 @@ fn prefixes_and_suffixes() {
         ("${v#.}", "value"),
         ("${lines#*b}", "a\nb"),
         ("${v#}", "value"),
+        ("${v%%}", "value"),
+        ("${v#$empty}", "value"),
+        ("${v#*}", "value"),
+        ("${v##*}", ""),
+        ("${v#*a*u}", "e"),
+        ("${stars%%\\**}", "a"),
     ]);
 }
 
@@ -169,6 +175,11 @@ fn replacements() {
         ("${v/a/${path##*/}}", "vbinlue"),
         ("${none/a/b}", ""),
         ("${v//l/$dollar}", "va$vue"),
+        ("${slashes//\\//\\/}", "a\\/b\\/c"),
+        ("${v/$empty/x}", "xvalue"),
+        ("${v///}", "value"),
+        ("${none///}", ""),
+        ("${slashes/${path%%usr*}/-}", "a-b/c"),
     ]);
 }
 
@@ -200,7 +211,13 @@ fn errors() {
         ("${none?}", required("none", "is not allowed to be unset")),
         ("${empty:?}", required("empty", "is not allowed to be empty")),
         ("${none:?$v is needed}", required("none", "value is needed")),
+        ("${v=w}", modifier("=")),
+        ("${v:=w}", modifier(":=")),
         ("${v/a}", ExpandError::UnclosedPattern { name: "v".into() }),
+        ("${v//a}", ExpandError::UnclosedPattern { name: "v".into() }),
+        ("${v//}", ExpandError::UnclosedPattern { name: "v".into() }),
+        ("${v#\\}", ExpandError::UnclosedBrace),
+        ("${v#\\\\\\", ExpandError::UnclosedBrace),
         ("${v/a/b", ExpandError::UnclosedBrace),
         ("${v#\\a}", pattern("\\a", 'a')),
         ("${v/\\a/b}", pattern("\\a", 'a')),

@@ -45,6 +45,8 @@ fn wildcards() {
     check("[^a]x", &[("bx", true), ("ax", false)]);
     check("[0\\-9]", &[("0", true), ("-", true), ("5", false)]);
     check("a\\*", &[("a*", true), ("ab", false)]);
+    check("a\\\\", &[("a\\", true)]);
+    check("a.|)$(}+{b", &[("a.|)$(}+{b", true)]);
     check("a.b", &[("a.b", true), ("axb", false)]);
     check("a+(b)|{c}$^", &[("a+(b)|{c}$^", true)]);
     check("a*b*c", &[("axxbyyc", true), ("ab/c", false)]);
@@ -63,6 +65,11 @@ fn double_star() {
     check("**/a/**/b", &[("a/b", true), ("x/a/y/b", true), ("b", false)]);
     check("**/a/**", &[("a", false), ("a/b", true), ("x/a/b", true)]);
     check("***", &[("a", true)]);
+    check("**/**", &[("a", true), ("a/b", true)]);
+    check("a**/*.txt", &[("a/x.txt", true), ("a/b/c/x.txt", true), ("b/x.txt", false)]);
+    check("**/x*.txt*", &[("a/xy.txt", true), ("x.txt2", true), ("a/y.txt", false)]);
+    check("a/*.txt**", &[("a/x.txt", true), ("a/b/x.txt", false)]);
+    check("**\n!a/b\na/b/c", &[("a/b/c", true), ("a/b/d", false), ("a", true)]);
 }
 
 #[test]

@@ -5,6 +5,7 @@
 
 mod files;
 mod run;
+mod words;
 
 use std::time::Duration;
 
@@ -36,6 +37,12 @@ impl Dockerfile {
             .rev()
             .find(|s| s.name.as_deref().is_some_and(|n| n.eq_ignore_ascii_case(name)));
         named.or_else(|| self.stages.get(name.parse::<usize>().ok()?))
+    }
+
+    /// The last stage with this name (case-insensitive) among those before stage `index`: what a `FROM` of that stage can mean.
+    pub fn stage_before(&self, name: &str, index: usize) -> Option<&Stage> {
+        let before = self.stages.iter().take(index);
+        before.rev().find(|stage| stage.name.as_deref().is_some_and(|n| n.eq_ignore_ascii_case(name)))
     }
 }
 

@@ -100,7 +100,6 @@ fn secrets_and_agents() {
         resolve("type=secret,id=a,env=TOKEN,required=true"),
         mount("", secret("a", Some("TOKEN"), true))
     );
-    assert_eq!(resolve("type=secret,env=TOKEN"), mount("", secret("TOKEN", Some("TOKEN"), false)));
     let owner = MountOwner { mode: Some(0o600), uid: Some(7), gid: None };
     let ssh = MountKind::Ssh { id: "default".into(), required: false, owner };
     assert_eq!(resolve("type=ssh,mode=0600,uid=7"), mount("", ssh));
@@ -132,6 +131,7 @@ fn errors() {
         ("type=secret,id=a,from=b", MountError::NotAllowed { key: key("from"), kind: "secret" }),
         ("type=secret,id=a,source=b", MountError::NotAllowed { key: key("source"), kind: "secret" }),
         ("type=secret", MountError::SecretWithoutName),
+        ("type=secret,env=TOKEN", MountError::SecretWithoutName),
         ("target=/a,from=$X", MountError::VariableInFrom),
         ("\"target=/a", MountError::Quotes { field: "\"target=/a".into() }),
         ("rw,tar\"get=/a", MountError::Quotes { field: "tar\"get=/a".into() }),

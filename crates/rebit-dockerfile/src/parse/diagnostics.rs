@@ -22,6 +22,11 @@ impl Diagnostics {
         }
     }
 
+    /// Whether further findings are dropped.
+    pub(crate) fn is_full(&self) -> bool {
+        self.full
+    }
+
     pub(crate) fn has_errors(&self) -> bool {
         self.list.iter().any(Diagnostic::is_error)
     }

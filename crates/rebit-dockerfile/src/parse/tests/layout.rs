@@ -52,6 +52,9 @@ fn stages() {
     assert_eq!(file.stage("2").map(|s| s.index), Some(2));
     assert_eq!(file.stage("3"), None);
     assert_eq!(file.stage("none"), None);
+    assert_eq!(file.stage_before("One", 1).map(|s| s.index), Some(0));
+    assert_eq!(file.stage_before("one", 0), None);
+    assert_eq!(file.stage_before("two", 1), None);
 }
 
 #[test]
