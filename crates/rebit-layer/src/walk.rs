@@ -1,11 +1,17 @@
 //! A build context read from disk.
 
+use std::os::fd::OwnedFd;
 use std::path::Path;
 
+use rayon::prelude::*;
 use rebit_oci::ObjectId;
 use rebit_oci::object::ObjectSink;
+use rustix::fs::{FileType, Statx};
 
-use crate::{DiskError, Report, Tree, TreePath};
+use crate::disk::{self, Listing, Root, Seen};
+use crate::report::Notice;
+use crate::tree::{MAX_DEPTH, MAX_ENTRIES};
+use crate::{DiskError, Metadata, Node, Report, Tree, TreePath};
 
 /// What to do with a path of the context.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -105,8 +111,13 @@ pub struct Walked {
 
 /// Reads the directory `directory` as a build context.
 ///
+/// `filter` is asked about every path but the root, with whether it is a directory; what it excludes is
+/// not looked at further. Files are read in parallel on rayon's pool, large ones as a stream, unless `cache` knows
+/// them. Owners become 0:0, times the epoch, modes what the policy says; hard links and extended attributes are not
+/// kept. Symbolic links are taken as they are, never followed; sockets are skipped and reported.
+///
 /// # Errors
-/// [`DiskError`] naming the path.
+/// [`DiskError`] naming the path; [`DiskError::Changed`] when a file is written to meanwhile.
 pub fn walk_directory(
     directory: &Path,
     sink: &dyn ObjectSink,
@@ -114,6 +125,134 @@ pub fn walk_directory(
     cache: &dyn StatCache,
     options: &WalkOptions,
 ) -> Result<Walked, DiskError> {
-    let _ = (directory, sink, filter, cache, options);
-    Err(DiskError::Limit { what: "entries", limit: 0 })
+    let root = Root::open(directory)?;
+    let stat = disk::stat_open(root.directory(&TreePath::root())?)
+        .map_err(|error| DiskError::io("look at", &TreePath::root(), error))?;
+    let mut visit = Visit {
+        root: &root,
+        filter,
+        options,
+        tree: Tree::with_root(metadata(options, &stat, true)),
+        files: Vec::new(),
+        report: Report::new(),
+        passed: Vec::new(),
+    };
+    visit.directory(&TreePath::root())?;
+    let Visit { mut tree, files, report, .. } = visit;
+
+    let stats: Vec<FileStat> = files.iter().map(|file| file.stat).collect();
+    let known = cache.get_many(&stats);
+    let objects: Vec<(ObjectId, bool)> = files
+        .par_iter()
+        .enumerate()
+        .map(|(at, file)| match known.get(at).copied().flatten() {
+            Some(object) => Ok((object, false)),
+            None => Ok((disk::keep_file(&root, &file.path, &file.stat, sink)?, true)),
+        })
+        .collect::<Result<_, DiskError>>()?;
+
+    let settled = options.now.saturating_sub(2).saturating_mul(1_000_000_000);
+    let learnt: Vec<(FileStat, ObjectId)> = stats
+        .iter()
+        .zip(&objects)
+        .filter(|(stat, (_, read))| *read && stat.mtime_ns.max(stat.ctime_ns) < settled)
+        .map(|(stat, (object, _))| (*stat, *object))
+        .collect();
+    cache.put_many(&learnt);
+
+    let files_read = objects.iter().filter(|(_, read)| *read).count() as u64;
+    for (file, (object, _)) in files.into_iter().zip(objects) {
+        insert(&mut tree, file.path, Node::file(file.metadata, object, file.stat.size))?;
+    }
+    Ok(Walked { tree, report, files_read })
 }
+
+fn metadata(options: &WalkOptions, stat: &Statx, directory: bool) -> Metadata {
+    Metadata::new(options.modes.apply(u32::from(stat.stx_mode), directory), options.epoch)
+}
+
+fn insert(tree: &mut Tree, path: TreePath, node: Node) -> Result<(), DiskError> {
+    let at = path.clone();
+    tree.insert(path, node, &Metadata::default()).map_err(|source| DiskError::Insert { path: at, source })
+}
+
+/// A file whose content is still to be found out.
+struct Waiting {
+    path: TreePath,
+    stat: FileStat,
+    metadata: Metadata,
+}
+
+/// The first pass: everything but the contents.
+struct Visit<'a> {
+    root: &'a Root,
+    filter: &'a dyn Fn(&TreePath, bool) -> Verdict,
+    options: &'a WalkOptions,
+    tree: Tree,
+    files: Vec<Waiting>,
+    report: Report,
+    /// Directories passed through on the way here that nothing has brought in yet.
+    passed: Vec<(TreePath, Node)>,
+}
+
+impl Visit<'_> {
+    fn directory(&mut self, directory: &TreePath) -> Result<(), DiskError> {
+        if directory.depth() >= MAX_DEPTH {
+            return Err(DiskError::Limit { what: "levels", limit: MAX_DEPTH });
+        }
+        let Listing { fd, names } = self.root.list(directory)?;
+        for name in names {
+            let path = directory
+                .join(&name)
+                .map_err(|source| DiskError::Name { directory: directory.clone(), source })?;
+            let stat = disk::stat(&fd, &name).map_err(|error| DiskError::io("look at", &path, error))?;
+            let is_directory = FileType::from_raw_mode(u32::from(stat.stx_mode)).is_dir();
+            match (self.filter)(&path, is_directory) {
+                Verdict::Exclude => {}
+                Verdict::Descend if !is_directory => {}
+                Verdict::Descend => {
+                    let node = Node::directory(metadata(self.options, &stat, true));
+                    let depth = self.passed.len();
+                    self.passed.push((path.clone(), node));
+                    self.directory(&path)?;
+                    self.passed.truncate(depth);
+                }
+                Verdict::Include => self.include(&fd, &name, path, &stat)?,
+            }
+        }
+        Ok(())
+    }
+
+    fn include(&mut self, fd: &OwnedFd, name: &[u8], path: TreePath, stat: &Statx) -> Result<(), DiskError> {
+        if self.tree.len() + self.files.len() >= MAX_ENTRIES {
+            return Err(DiskError::Limit { what: "entries", limit: MAX_ENTRIES });
+        }
+        let seen = disk::seen(fd, name, stat, &path)?;
+        if matches!(seen, Seen::Socket) {
+            self.report.add(Notice::Socket, &path);
+            return Ok(());
+        }
+        for (path, node) in std::mem::take(&mut self.passed) {
+            insert(&mut self.tree, path, node)?;
+        }
+        match seen {
+            Seen::Socket => Ok(()),
+            Seen::Directory => {
+                let node = Node::directory(metadata(self.options, stat, true));
+                insert(&mut self.tree, path.clone(), node)?;
+                self.directory(&path)
+            }
+            Seen::File => {
+                let metadata = metadata(self.options, stat, false);
+                self.files.push(Waiting { path, stat: disk::file_stat(stat), metadata });
+                Ok(())
+            }
+            Seen::Other(kind) => {
+                insert(&mut self.tree, path, Node { metadata: metadata(self.options, stat, false), kind })
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;
