@@ -2,13 +2,13 @@
 //!
 //! # What is expanded
 //!
-//! `ADD`, `ARG` (names and defaults), `COPY`, `ENV` (keys and values), `EXPOSE`, `FROM` (image and `--platform`, with the global
-//! `ARG`s only), `LABEL`, `STOPSIGNAL`, `USER`, `VOLUME`, `WORKDIR`, and the values in `RUN --mount=` except `from`. Not: `RUN`, `CMD`,
-//! `ENTRYPOINT`, `SHELL`, `HEALTHCHECK`, `MAINTAINER` commands (a shell may do it when they run). `ONBUILD` keeps its trigger as written; it
-//! is expanded where it fires.
+//! `ADD`, `ARG` (defaults, when no build argument takes their place; never names), `COPY`, `ENV` (keys and values), `EXPOSE`, `FROM`
+//! (image and `--platform`, with the global `ARG`s only), `LABEL`, `STOPSIGNAL`, `USER`, `VOLUME`, `WORKDIR`, and the values in
+//! `RUN --mount=` except `from`. Not: the commands of `RUN`, `CMD`, `ENTRYPOINT`, `HEALTHCHECK` (a shell may do it when they run), `SHELL`,
+//! `MAINTAINER`. `ONBUILD` keeps its trigger as written; it is expanded where it fires.
 //!
-//! Of `COPY` and `ADD`: sources, destination, `--chown`, `--chmod`, `--checksum`, `--exclude`, and heredoc bodies whose delimiter has no
-//! quotes. Not `--from`.
+//! Of `COPY` and `ADD`: sources, destination, `--chown`, `--chmod`, `--checksum`, and heredoc bodies whose delimiter has no quotes. Not
+//! `--from`, in which a variable is an error, and not `--exclude`. [`crate::Instruction::expanded_words`] lists the words.
 //!
 //! | part | call |
 //! |---|---|

@@ -18,7 +18,7 @@ pub struct Files {
     pub chmod: Option<Spanned<String>>,
     /// `--link`; `None` without the flag.
     pub link: Option<bool>,
-    /// `--exclude` patterns, unexpanded, in order.
+    /// `--exclude` patterns, in order; never expanded. See [`crate::ignore::Ignore::from_patterns`].
     pub excludes: Vec<Spanned<String>>,
 }
 

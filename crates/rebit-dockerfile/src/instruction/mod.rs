@@ -68,8 +68,8 @@ pub struct Node<T> {
     pub span: Span,
     /// The instruction's name as written.
     pub keyword: Spanned<String>,
-    /// The logical line: continuations joined, comments inside it gone, blanks around it trimmed. This is what BuildKit
-    /// writes to an image's history for all instructions but `RUN`.
+    /// The logical line: continuations joined, comments inside it gone, blanks around it trimmed; nothing expanded. The history of an image
+    /// is made of this or, as BuildKit does for most instructions, of the expanded words.
     pub text: String,
     /// Each heredoc's body followed by its delimiter, joined by line feeds; empty without heredocs.
     pub heredoc_text: String,
@@ -174,7 +174,7 @@ pub struct Arg {
 /// One name of an `ARG`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ArgName {
-    /// The name, unexpanded, not empty.
+    /// The name, never expanded, not empty.
     pub name: Spanned<String>,
     /// The text after `=`, unexpanded; `None` without `=`, which differs from an empty one.
     pub default: Option<Spanned<String>>,

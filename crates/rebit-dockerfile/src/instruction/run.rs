@@ -76,7 +76,8 @@ pub enum Program {
     Exec(Vec<String>),
     /// This text as the last argument of the `SHELL` in force.
     Shell(String),
-    /// This text as an executable file (mode 0755) at `/dev/pipes/NAME`, started without a shell: a lone heredoc with `#!`.
+    /// This text as an executable file (mode 0755) at `/dev/pipes/NAME`, on a read-only mount; that path is the last argument of the `SHELL`
+    /// in force. For a lone heredoc that begins with `#!`.
     File {
         /// File name, the heredoc's delimiter.
         name: String,

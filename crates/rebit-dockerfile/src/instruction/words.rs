@@ -11,9 +11,7 @@ impl Instruction {
     pub fn expanded_words(&self) -> Vec<&Spanned<String>> {
         match self {
             Self::Add(add) => files(&add.files).into_iter().chain(&add.checksum).collect(),
-            Self::Arg(arg) => {
-                arg.args.iter().flat_map(|arg| std::iter::once(&arg.name).chain(&arg.default)).collect()
-            }
+            Self::Arg(arg) => arg.args.iter().filter_map(|arg| arg.default.as_ref()).collect(),
             Self::Copy(copy) => files(&copy.files),
             Self::Env(env) => pairs(&env.pairs),
             Self::Expose(expose) => expose.ports.iter().collect(),
@@ -49,7 +47,7 @@ fn files(files: &Files) -> Vec<&Spanned<String>> {
         Source::Path(path) => Some(path),
         Source::Heredoc(_) => None,
     });
-    let flags = files.chown.iter().chain(&files.chmod).chain(&files.excludes);
+    let flags = files.chown.iter().chain(&files.chmod);
     sources.chain(std::iter::once(&files.dest)).chain(flags).collect()
 }
 
@@ -66,10 +64,10 @@ mod tests {
         };
         check(
             "ADD --checksum=$c --chown=$o --chmod=$m --exclude=$e $s <<E $d\nE",
-            &["$s", "$d", "$o", "$m", "$e", "$c"],
+            &["$s", "$d", "$o", "$m", "$c"],
         );
         check("COPY --from=b --chown=$o $s $d", &["$s", "$d", "$o"]);
-        check("ARG a b=$c", &["a", "b", "$c"]);
+        check("ARG a b=$c", &["$c"]);
         check("ENV a=$b", &["a", "$b"]);
         check("LABEL a=$b", &["a", "$b"]);
         check("EXPOSE $p 80", &["$p", "80"]);
