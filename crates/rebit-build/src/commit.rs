@@ -43,7 +43,15 @@ impl Built {
         names: &[rebit_oci::Reference],
         now: std::time::SystemTime,
     ) -> Result<StoredImage, BuildError> {
-        Ok(rebit_image::put_image(session, self.manifest, self.config, &self.layers, &self.trees, names, now)?)
+        Ok(rebit_image::put_image(
+            session,
+            self.manifest,
+            self.config,
+            &self.layers,
+            &self.trees,
+            names,
+            now,
+        )?)
     }
 }
 
@@ -55,7 +63,10 @@ pub(crate) fn commit(
     trees: &Trees<'_>,
     inputs: &BuildInputs<'_>,
 ) -> Result<Built, BuildError> {
-    debug_assert!(state.chain.last().is_none_or(|last| *last == state.tree), "the chain ends with the stage's tree");
+    debug_assert!(
+        state.chain.last().is_none_or(|last| *last == state.tree),
+        "the chain ends with the stage's tree"
+    );
     let _ = empty;
     let made = state.layers.iter().filter(|layer| matches!(layer, LayerSource::Made { .. })).count();
     let mut layers = Vec::new();
@@ -72,8 +83,10 @@ pub(crate) fn commit(
     let config = image_config(graph, stage, &state, &layers);
     let config = Raw::write("config", config)?;
     let config_descriptor = descriptor(MediaType::ImageConfig, config.digest(), config.size());
-    let layer_descriptors =
-        layers.iter().map(|layer| descriptor(oci_type(&layer.media_type), layer.digest, layer.size)).collect();
+    let layer_descriptors = layers
+        .iter()
+        .map(|layer| descriptor(oci_type(&layer.media_type), layer.digest, layer.size))
+        .collect();
     let manifest = write_manifest(config_descriptor, layer_descriptors)?;
     Ok(Built { manifest, config, layers, trees: state.chain })
 }
@@ -92,7 +105,8 @@ fn image_config(graph: &Graph, stage: &StagePlan, state: &StageState, layers: &[
     config.config = stage.config.clone();
     config.author = stage.author.clone().or(config.author);
     config.history.clone_from(&state.history);
-    config.rootfs = RootFs { kind: "layers".to_owned(), diff_ids: layers.iter().map(|l| l.diff_id).collect() };
+    config.rootfs =
+        RootFs { kind: "layers".to_owned(), diff_ids: layers.iter().map(|l| l.diff_id).collect() };
     // What other builders note about themselves and their containers is not part of this image.
     config.other.retain(|name, _| matches!(name.as_str(), "os.version" | "os.features"));
     config
@@ -124,8 +138,7 @@ fn encode(
         inputs.progress.event(Event::Notice { id: StepId { stage: usize::MAX, step: 0 }, text });
     }
     let object = session.put_composite(&encoded.digest, encoded.size, &encoded.parts)?;
-    let record =
-        LayerRecord { diff_id: encoded.diff_id, digest: encoded.digest, size: encoded.size, object };
+    let record = LayerRecord { diff_id: encoded.diff_id, digest: encoded.digest, size: encoded.size, object };
     session.put_record(&key, &record::encode(&record), &[object], inputs.options.now)?;
     Ok(LayerBlob { diff_id: encoded.diff_id, digest: encoded.digest, size: encoded.size, media_type, object })
 }

@@ -4,7 +4,9 @@ use std::path::PathBuf;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use rebit_dockerfile::ignore::Ignore;
-use rebit_layer::{FileStat, ModePolicy, StatCache, Tree, TreePath, Verdict, WalkOptions, Walked, walk_directory};
+use rebit_layer::{
+    FileStat, ModePolicy, StatCache, Tree, TreePath, Verdict, WalkOptions, Walked, walk_directory,
+};
 use rebit_oci::ObjectId;
 use rebit_store::{Session, StatKey};
 
@@ -55,7 +57,13 @@ struct SessionStatCache<'a> {
 }
 
 fn key(file: &FileStat) -> StatKey {
-    StatKey { dev: file.dev, ino: file.ino, size: file.size, mtime_ns: file.mtime_ns, ctime_ns: file.ctime_ns }
+    StatKey {
+        dev: file.dev,
+        ino: file.ino,
+        size: file.size,
+        mtime_ns: file.mtime_ns,
+        ctime_ns: file.ctime_ns,
+    }
 }
 
 impl StatCache for SessionStatCache<'_> {
@@ -69,7 +77,8 @@ impl StatCache for SessionStatCache<'_> {
         if files.is_empty() {
             return;
         }
-        let entries: Vec<(StatKey, ObjectId)> = files.iter().map(|(file, object)| (key(file), *object)).collect();
+        let entries: Vec<(StatKey, ObjectId)> =
+            files.iter().map(|(file, object)| (key(file), *object)).collect();
         // A cache that cannot be written costs time, not correctness; the store reports its own troubles where it matters.
         let _ = self.session.stat_cache_put(&entries, self.now);
     }

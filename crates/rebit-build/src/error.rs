@@ -70,6 +70,9 @@ pub enum StepProblem {
         /// How it ended.
         exit: Exit,
     },
+    /// Neither the image nor the caller names a program.
+    #[error("the image names no program to run")]
+    NothingToRun,
     /// The process could not be started.
     #[error("the command could not be started")]
     Sandbox(#[from] SandboxError),

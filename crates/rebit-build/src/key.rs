@@ -19,7 +19,13 @@ const STEP_VERSION: u32 = 1;
 const LAYER_VERSION: u32 = 1;
 
 /// What a `RUN` depends on.
-pub(crate) fn run(op: &RunOp, lower: TreeId, epoch: i64, platform: &BuildPlatform, hosts: &[String]) -> Preimage {
+pub(crate) fn run(
+    op: &RunOp,
+    lower: TreeId,
+    epoch: i64,
+    platform: &BuildPlatform,
+    hosts: &[String],
+) -> Preimage {
     let mut preimage = Preimage::new("step run", STEP_VERSION);
     preimage.add("lower tree", lower.as_bytes());
     preimage.add("platform", platform.to_string());

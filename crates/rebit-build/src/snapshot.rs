@@ -81,8 +81,11 @@ impl<'a> Checkouts<'a> {
         create_dir(&files)?;
         let upper = self.trees.load(&upper)?;
         let changes = diff(&*self.trees.load(&lower)?, &upper, Compare::Exact).with_ancestors(&upper);
-        let options =
-            CheckoutOptions { whiteouts: Whiteouts::Overlay, allow_missing_devices: true, allow_other_owner: false };
+        let options = CheckoutOptions {
+            whiteouts: Whiteouts::Overlay,
+            allow_missing_devices: true,
+            allow_other_owner: false,
+        };
         checkout(&changes, &files, self.session, &options)?;
         // The top layer's own directory is the root that a process sees.
         set_root(&files, &upper)?;
@@ -190,6 +193,11 @@ fn normalise_node(path: &Path, node: &Node) -> Result<(), StepProblem> {
 
 fn set_mtime(path: &Path, mtime: i64) -> Result<(), StepProblem> {
     let time = Timespec { tv_sec: mtime, tv_nsec: 0 };
-    utimensat(CWD, path, &Timestamps { last_access: time, last_modification: time }, AtFlags::SYMLINK_NOFOLLOW)
-        .map_err(|errno| failed(path, errno.into()))
+    utimensat(
+        CWD,
+        path,
+        &Timestamps { last_access: time, last_modification: time },
+        AtFlags::SYMLINK_NOFOLLOW,
+    )
+    .map_err(|errno| failed(path, errno.into()))
 }

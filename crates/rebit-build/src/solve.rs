@@ -50,7 +50,10 @@ pub struct BuildInputs<'a> {
 
 impl std::fmt::Debug for BuildInputs<'_> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("BuildInputs").field("context", &self.context).field("options", &self.options).finish_non_exhaustive()
+        f.debug_struct("BuildInputs")
+            .field("context", &self.context)
+            .field("options", &self.options)
+            .finish_non_exhaustive()
     }
 }
 
@@ -77,10 +80,11 @@ pub trait Images {
 /// [`BuildError`]; what was done before it stays known to the store.
 pub fn execute(graph: &Graph, inputs: &BuildInputs<'_>) -> Result<Built, BuildError> {
     let trees = Trees::new(inputs.session);
-    let (empty, _) = trees.store(Tree::with_root(Metadata::directory(graph.epoch))).map_err(|source| match source {
-        rebit_layer::StoreError::Object { source } => BuildError::Object(source),
-        _ => unreachable!("a tree of one directory is within every limit"),
-    })?;
+    let (empty, _) =
+        trees.store(Tree::with_root(Metadata::directory(graph.epoch))).map_err(|source| match source {
+            rebit_layer::StoreError::Object { source } => BuildError::Object(source),
+            _ => unreachable!("a tree of one directory is within every limit"),
+        })?;
     let snapshotter = Checkouts::new(inputs.session, &trees, empty);
     let mut solver = Solver {
         graph,
@@ -211,8 +215,13 @@ impl Solver<'_> {
                 })
             }
             Op::Run(op) => {
-                let hosts: Vec<String> =
-                    self.inputs.host.add_hosts.iter().map(|(name, address)| format!("{name}={address}")).collect();
+                let hosts: Vec<String> = self
+                    .inputs
+                    .host
+                    .add_hosts
+                    .iter()
+                    .map(|(name, address)| format!("{name}={address}"))
+                    .collect();
                 let key = key::run(op, lower, self.graph.epoch, &self.graph.platform, &hosts);
                 let network = op.network == RunNetwork::Host;
                 self.cached_or(id, &[key], network, || {
@@ -342,7 +351,12 @@ impl Solver<'_> {
         };
         let payload = record::encode(&StepRecord { tree, network });
         for key in missing {
-            self.inputs.session.put_record(&key.key(), &payload, &[tree.object()], self.inputs.options.now)?;
+            self.inputs.session.put_record(
+                &key.key(),
+                &payload,
+                &[tree.object()],
+                self.inputs.options.now,
+            )?;
         }
         Ok(tree)
     }

@@ -211,7 +211,8 @@ mod tests {
     #[test]
     fn owners_follow_the_reference() {
         let (tree, objects) = fixture();
-        let check = |spec: &str, expected| assert_eq!(owner(spec, &tree, &objects).unwrap(), expected, "{spec}");
+        let check =
+            |spec: &str, expected| assert_eq!(owner(spec, &tree, &objects).unwrap(), expected, "{spec}");
         check("web", (33, 34));
         check("web:adm", (33, 3));
         check("7", (7, 7));

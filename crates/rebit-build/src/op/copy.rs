@@ -63,7 +63,12 @@ fn inline(name: &str, content: &str, objects: &dyn Objects, epoch: i64) -> Resul
     Ok(Item { tree: Arc::new(tree), path, name: name.as_bytes().to_vec() })
 }
 
-fn select_path(path: &str, source: &Arc<Tree>, place: &str, items: &mut Vec<Item>) -> Result<(), StepProblem> {
+fn select_path(
+    path: &str,
+    source: &Arc<Tree>,
+    place: &str,
+    items: &mut Vec<Item>,
+) -> Result<(), StepProblem> {
     let clean = crate::plan::absolute("/", path);
     let pattern = clean.trim_start_matches('/').as_bytes();
     if !glob::has_wildcard(pattern) {
@@ -153,7 +158,9 @@ impl Policy {
             None => None,
         };
         let mode = match &op.chmod {
-            Some(text) => Some(ChmodMode::parse(text).map_err(|_| StepProblem::BadMode { mode: text.clone() })?),
+            Some(text) => {
+                Some(ChmodMode::parse(text).map_err(|_| StepProblem::BadMode { mode: text.clone() })?)
+            }
             None => None,
         };
         let mut parents = Metadata::directory(epoch);
@@ -227,7 +234,9 @@ fn graft(
     target: &TreePath,
     policy: &Policy,
 ) -> Result<(), StepProblem> {
-    if let Some(blocked) = target.ancestors().find(|parent| tree.get(parent).is_some_and(|node| !node.is_directory())) {
+    if let Some(blocked) =
+        target.ancestors().find(|parent| tree.get(parent).is_some_and(|node| !node.is_directory()))
+    {
         return Err(StepProblem::NotDirectory { path: blocked.to_string() });
     }
     let keeps_target = tree.is_directory(target);
@@ -271,6 +280,7 @@ fn is_tar_header(block: &[u8]) -> bool {
     let digits: String = field.iter().map(|byte| char::from(*byte)).collect();
     let digits = digits.trim_matches([' ', '\0']);
     let blanks = field.len() as u32 * u32::from(b' ');
-    let sum = block.iter().map(|byte| u32::from(*byte)).sum::<u32>() - field.iter().map(|b| u32::from(*b)).sum::<u32>();
+    let sum = block.iter().map(|byte| u32::from(*byte)).sum::<u32>()
+        - field.iter().map(|b| u32::from(*b)).sum::<u32>();
     u32::from_str_radix(digits, 8).is_ok_and(|stated| stated == sum + blanks)
 }

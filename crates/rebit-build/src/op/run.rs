@@ -74,12 +74,7 @@ pub(crate) fn run(
 }
 
 /// OCI runtimes make the working directory when the image has none, and so it becomes part of the layer.
-fn make_working_directory(
-    active: &Active,
-    before: &Tree,
-    op: &RunOp,
-    epoch: i64,
-) -> Result<(), StepProblem> {
+fn make_working_directory(active: &Active, before: &Tree, op: &RunOp, epoch: i64) -> Result<(), StepProblem> {
     let after = make_directory(before, &op.working_dir, epoch)?;
     for (path, node) in after.iter() {
         if before.contains(path) {
@@ -103,7 +98,9 @@ fn make_one(active: &Active, path: &rebit_layer::TreePath, node: &Node) -> Resul
         Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => return Ok(()),
         Err(error) => Err(error),
         Ok(()) => std::os::unix::fs::chown(&target, Some(node.metadata.uid), Some(node.metadata.gid))
-            .and_then(|()| std::fs::set_permissions(&target, std::fs::Permissions::from_mode(node.metadata.mode))),
+            .and_then(|()| {
+                std::fs::set_permissions(&target, std::fs::Permissions::from_mode(node.metadata.mode))
+            }),
     };
     result.map_err(|source| StepProblem::Io { path: target.display().to_string(), source })
 }

@@ -57,7 +57,12 @@ fn copy_source(
             Err(fail(PlanProblem::NotEarlier { name: text.clone() }))
         };
     }
-    if planner.file.stages.iter().any(|stage| stage.name.as_deref().is_some_and(|n| n.eq_ignore_ascii_case(text))) {
+    if planner
+        .file
+        .stages
+        .iter()
+        .any(|stage| stage.name.as_deref().is_some_and(|n| n.eq_ignore_ascii_case(text)))
+    {
         return Err(fail(PlanProblem::NotEarlier { name: text.clone() }));
     }
     let (reference, manifest, _) = planner.image(text).map_err(fail)?;
@@ -139,7 +144,8 @@ fn is_remote(path: &str) -> bool {
 
 /// Makes a destination absolute; the slash at its end says that it is a directory.
 fn destination(state: &StageState, dest: &str) -> String {
-    let directory = dest.ends_with('/') || dest.ends_with("/.") || matches!(dest, "." | "..") || dest.ends_with("/..");
+    let directory =
+        dest.ends_with('/') || dest.ends_with("/.") || matches!(dest, "." | "..") || dest.ends_with("/..");
     let mut path = metadata::absolute(state.config.working_dir.as_deref().unwrap_or("/"), dest);
     if directory && !path.ends_with('/') {
         path.push('/');

@@ -70,7 +70,8 @@ fn command(state: &StageState, command: &Command) -> Vec<String> {
 
 /// A list as the history shows it: Go's `%q` of strings, which is JSON's for plain text.
 fn json_list(args: &[String]) -> String {
-    let words: Vec<String> = args.iter().map(|arg| serde_json::Value::from(arg.as_str()).to_string()).collect();
+    let words: Vec<String> =
+        args.iter().map(|arg| serde_json::Value::from(arg.as_str()).to_string()).collect();
     format!("[{}]", words.join(" "))
 }
 

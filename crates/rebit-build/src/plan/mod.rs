@@ -24,6 +24,7 @@ pub use error::{BasesError, PlanError, PlanProblem};
 use crate::graph::{Base, BuildPlatform, CopySource, Graph, Op, StagePlan};
 pub(crate) use metadata::absolute;
 use scope::Scope;
+pub(crate) use stage::DEFAULT_PATH;
 
 /// The epoch when nothing sets another: 1980-01-01, the earliest time that a zip archive can hold.
 pub const DEFAULT_EPOCH: i64 = 315_532_800;
@@ -53,7 +54,11 @@ pub trait Bases {
     ///
     /// # Errors
     /// When there is none, or none for this platform.
-    fn base(&self, reference: &Reference, platform: &BuildPlatform) -> Result<(Digest, ImageConfig), BasesError>;
+    fn base(
+        &self,
+        reference: &Reference,
+        platform: &BuildPlatform,
+    ) -> Result<(Digest, ImageConfig), BasesError>;
 }
 
 /// A plan and what is worth saying about it.
@@ -110,8 +115,16 @@ impl<'a> Planner<'a> {
             globals.set(name, value);
         }
         let escape = file.directives.escape_char();
-        let mut planner =
-            Self { file, options, bases, escape, globals, platform_args, epoch: 0, used_args: BTreeSet::new() };
+        let mut planner = Self {
+            file,
+            options,
+            bases,
+            escape,
+            globals,
+            platform_args,
+            epoch: 0,
+            used_args: BTreeSet::new(),
+        };
         for node in &file.global_args {
             planner.global_arg(node)?;
         }
@@ -149,7 +162,10 @@ impl<'a> Planner<'a> {
         let epoch = text.parse().ok().filter(|epoch| (0..=MAX_EPOCH).contains(epoch));
         epoch.ok_or_else(|| PlanError {
             span: self.file.global_args.first().map_or(Span::default(), |node| node.span),
-            problem: PlanProblem::Invalid { value: text, expected: "a SOURCE_DATE_EPOCH (seconds since 1970)" },
+            problem: PlanProblem::Invalid {
+                value: text,
+                expected: "a SOURCE_DATE_EPOCH (seconds since 1970)",
+            },
         })
     }
 
@@ -164,7 +180,8 @@ impl<'a> Planner<'a> {
     }
 
     fn stage_names(&self) -> Vec<String> {
-        let name = |stage: &rebit_dockerfile::Stage| stage.name.clone().unwrap_or_else(|| stage.index.to_string());
+        let name =
+            |stage: &rebit_dockerfile::Stage| stage.name.clone().unwrap_or_else(|| stage.index.to_string());
         self.file.stages.iter().map(name).collect()
     }
 

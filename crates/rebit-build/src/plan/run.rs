@@ -35,13 +35,19 @@ pub(super) fn plan_run(
         Some(Network::Default) | None => RunNetwork::Host,
     };
     let declared = |name: &&str| !state.declared.iter().any(|(n, _)| n == name);
-    let proxy = |name: &str| planner.options.build_args.get(name).map(|value| (name.to_owned(), value.clone()));
+    let proxy =
+        |name: &str| planner.options.build_args.get(name).map(|value| (name.to_owned(), value.clone()));
     let op = RunOp {
         args,
         script,
         env: state.scope.variables().to_vec(),
         proxy_env: PROXY_ARGS.iter().copied().filter(|name| declared(name)).filter_map(proxy).collect(),
-        working_dir: state.config.working_dir.clone().filter(|dir| !dir.is_empty()).unwrap_or_else(|| "/".into()),
+        working_dir: state
+            .config
+            .working_dir
+            .clone()
+            .filter(|dir| !dir.is_empty())
+            .unwrap_or_else(|| "/".into()),
         user: state.config.user.clone().unwrap_or_default(),
         network,
     };

@@ -9,7 +9,7 @@ use super::{PlanError, PlanProblem, Planner, files, metadata, run};
 use crate::graph::{Base, Op, StagePlan, Step};
 
 /// The path of programs when the image sets none, as Docker has it for Linux.
-pub(super) const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+pub(crate) const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
 /// A stage while its instructions are read.
 pub(super) struct StageState {
@@ -51,7 +51,8 @@ pub(super) fn plan_stage(
     };
     for trigger in triggers {
         let node = read_trigger(&trigger, stage.from.span)?;
-        instruction(planner, &mut state, &node).map_err(|error| PlanError { span: stage.from.span, ..error })?;
+        instruction(planner, &mut state, &node)
+            .map_err(|error| PlanError { span: stage.from.span, ..error })?;
         state.steps.iter_mut().for_each(|step| step.span = stage.from.span);
     }
     for node in &stage.instructions {
@@ -63,7 +64,8 @@ pub(super) fn plan_stage(
 
 fn read_trigger(trigger: &str, span: Span) -> Result<Node<Instruction>, PlanError> {
     parse_trigger(trigger).map_err(|diagnostics| {
-        let message = diagnostics.iter().find(|d| d.is_error()).map_or_else(String::new, |d| d.message.clone());
+        let message =
+            diagnostics.iter().find(|d| d.is_error()).map_or_else(String::new, |d| d.message.clone());
         PlanError { span, problem: PlanProblem::Trigger { trigger: trigger.to_owned(), message } }
     })
 }

@@ -10,7 +10,11 @@ use crate::graph::{CopyOp, RunNetwork, RunOp, SourcePath};
 struct TestBases;
 
 impl Bases for TestBases {
-    fn base(&self, reference: &Reference, _platform: &BuildPlatform) -> Result<(Digest, ImageConfig), BasesError> {
+    fn base(
+        &self,
+        reference: &Reference,
+        _platform: &BuildPlatform,
+    ) -> Result<(Digest, ImageConfig), BasesError> {
         let mut config = ImageConfig::scratch("amd64", "linux");
         match reference.familiar_name().as_str() {
             "missing" => return Err(BasesError::NotFound),
@@ -63,7 +67,11 @@ fn runs(stage: &StagePlan) -> Vec<&RunOp> {
 }
 
 fn copies(stage: &StagePlan) -> Vec<&CopyOp> {
-    stage.steps.iter().filter_map(|step| if let Op::Copy(copy) = &step.op { Some(copy) } else { None }).collect()
+    stage
+        .steps
+        .iter()
+        .filter_map(|step| if let Op::Copy(copy) = &step.op { Some(copy) } else { None })
+        .collect()
 }
 
 fn env<'a>(run: &'a RunOp, name: &str) -> Option<&'a str> {
@@ -74,7 +82,10 @@ fn env<'a>(run: &'a RunOp, name: &str) -> Option<&'a str> {
 fn only_what_the_target_needs_is_planned_and_in_order() {
     let order = |text: &str| graph(text).stages.iter().map(|stage| stage.index).collect::<Vec<_>>();
     assert_eq!(order("FROM a AS x\nFROM b AS y\nFROM scratch\nCOPY --from=x /a /b\n"), [0, 2]);
-    assert_eq!(order("FROM a AS x\nFROM x AS y\nFROM scratch AS z\nFROM y\nCOPY --from=2 / /\n"), [0, 1, 2, 3]);
+    assert_eq!(
+        order("FROM a AS x\nFROM x AS y\nFROM scratch AS z\nFROM y\nCOPY --from=2 / /\n"),
+        [0, 1, 2, 3]
+    );
     let mut options = options(&[]);
     options.target = Some("X".into());
     let text = "FROM a AS x\nFROM missing\n";
@@ -105,7 +116,10 @@ fn platform_arguments_have_to_be_declared() {
     let stage = target("FROM a\nRUN x\nARG TARGETARCH TARGETPLATFORM\nRUN y\n");
     let runs = runs(&stage);
     assert_eq!(env(runs[0], "TARGETARCH"), None);
-    assert_eq!((env(runs[1], "TARGETARCH"), env(runs[1], "TARGETPLATFORM")), (Some("amd64"), Some("linux/amd64")));
+    assert_eq!(
+        (env(runs[1], "TARGETARCH"), env(runs[1], "TARGETPLATFORM")),
+        (Some("amd64"), Some("linux/amd64"))
+    );
 }
 
 #[test]
@@ -180,7 +194,8 @@ fn copies_are_made_absolute() {
 
 #[test]
 fn heredocs_are_inline_files_and_scripts() {
-    let stage = target("FROM a\nENV N=1\nCOPY <<a <<\"b\" /d/\n$N\na\n$N\nb\nRUN <<EOF\n#!/usr/bin/env x\ny\nEOF\n");
+    let stage =
+        target("FROM a\nENV N=1\nCOPY <<a <<\"b\" /d/\n$N\na\n$N\nb\nRUN <<EOF\n#!/usr/bin/env x\ny\nEOF\n");
     let contents: Vec<&str> = copies(&stage)[0]
         .sources
         .iter()
@@ -206,7 +221,8 @@ fn the_network_is_the_hosts_unless_someone_says_no() {
 #[test]
 fn the_epoch_has_an_order_of_sources() {
     let epoch = |text: &str, args: &[(&str, &str)], environment| {
-        plan_with(text, &PlanOptions { epoch: environment, ..options(args) }).map(|planned| planned.graph.epoch)
+        plan_with(text, &PlanOptions { epoch: environment, ..options(args) })
+            .map(|planned| planned.graph.epoch)
     };
     let (plain, with_default) = ("FROM a\n", "ARG SOURCE_DATE_EPOCH=5\nFROM a\n");
     assert_eq!(epoch(plain, &[], None).unwrap(), DEFAULT_EPOCH);
@@ -244,10 +260,10 @@ fn problems_are_named_where_they_are() {
         assert_eq!(&text[error.span.range()], at, "{text}");
     };
     check("FROM missing:1\n", "base image `missing:1` is not available", "missing:1");
-    check("FROM a\nCOPY --from=1 /a /b\n", "stage `1` is not an earlier stage", "1");
-    check("FROM a AS x\nCOPY --from=x /a /b\n", "stage `x` is not an earlier stage", "x");
+    check("FROM a\nCOPY --from=1 /a /b\n", "stage `1` is not an earlier stage", "--from=1");
+    check("FROM a AS x\nCOPY --from=x /a /b\n", "stage `x` is not an earlier stage", "--from=x");
     check("FROM a\nCOPY a b /c\n", "more than one source needs a destination that ends with `/`: `/c`", "/c");
-    check("FROM a\nCOPY --chmod=9 a b\n", "`9` is not a mode for --chmod", "9");
+    check("FROM a\nCOPY --chmod=9 a b\n", "`9` is not a mode for --chmod", "--chmod=9");
     check("FROM a\nEXPOSE x\n", "`x` is not a port, a range or `port/protocol`", "x");
     check("FROM a\nENV a=${b\n", "cannot expand `${b`: `${` without its closing `}`", "${b");
     check("FROM $none\n", "the base name `$none` is empty after expansion", "$none");

@@ -1,0 +1,128 @@
+//! `rebit build`.
+
+use std::fs;
+use std::io;
+use std::path::Path;
+
+use rebit_build::{BuildInputs, BuildOptions, HostNetwork, Progress, execute};
+use rebit_image::{Place, StoredImage};
+use rebit_layer::{Changeset, CheckoutOptions, Tree, Whiteouts, checkout};
+use rebit_oci::Reference;
+use rebit_sandbox::Runner;
+use rebit_store::Session;
+use serde_json::json;
+
+use super::dockerfile::{self, StoreBases};
+use super::output_flag::{self, BuildOutput};
+use super::{build_error, compression, store_name};
+use crate::error::CommandError;
+use crate::flags::{Build, Flags, ProgressFlag};
+use crate::output::{line, say, size};
+use crate::progress::Reporter;
+use crate::{environment, signal};
+
+pub(crate) fn build(flags: &Flags, command: &Build) -> Result<(), CommandError> {
+    let names = command.tags.iter().map(|tag| store_name(tag)).collect::<Result<Vec<_>, _>>()?;
+    let outputs =
+        command.output.iter().map(|text| output_flag::parse(text)).collect::<Result<Vec<_>, _>>()?;
+    let add_hosts = dockerfile::add_hosts(&command.source)?;
+    let progress = if command.quiet { ProgressFlag::Quiet } else { command.progress };
+    let input = dockerfile::read(&command.source, matches!(progress, ProgressFlag::Quiet))?;
+    let stop = signal::stop_flag()?;
+    let store = environment::open_store(flags)?;
+    let session = store.session()?;
+    let bases = StoreBases::new(&session);
+    let planned = dockerfile::plan(&command.source, &input, &bases)?;
+    let reporter = Reporter::new(progress, &planned.graph);
+    let now = environment::now();
+    let inputs = BuildInputs {
+        session: &session,
+        images: &bases,
+        context: &input.context,
+        runner: &Runner::this_executable(),
+        progress: &reporter as &dyn Progress,
+        stop: &stop,
+        host: &HostNetwork { resolv_conf: environment::resolv_conf(), add_hosts },
+        options: BuildOptions {
+            compression: compression(command.compression),
+            no_cache: command.no_cache,
+            now,
+        },
+    };
+    let built = execute(&planned.graph, &inputs).and_then(|built| built.store(&session, &names, now));
+    reporter.finish(built.is_err());
+    let image = built.map_err(|error| build_error::build_error(&input.file, &input.context, &error))?;
+    for output in &outputs {
+        write_output(&session, &image, output, &names)?;
+    }
+    report(command, &image, &names, progress)
+}
+
+fn report(
+    command: &Build,
+    image: &StoredImage,
+    names: &[Reference],
+    progress: ProgressFlag,
+) -> Result<(), CommandError> {
+    let digest = image.manifest.digest();
+    if let Some(path) = &command.iidfile {
+        write_file(path, digest.to_string().as_bytes())?;
+    }
+    if let Some(path) = &command.metadata_file {
+        let names: Vec<String> = names.iter().map(Reference::to_string).collect();
+        let metadata = json!({
+            "containerimage.digest": digest,
+            "containerimage.config.digest": image.config.digest(),
+            "containerimage.descriptor": {
+                "mediaType": rebit_oci::manifest::OCI_MANIFEST,
+                "digest": digest,
+                "size": image.manifest.size(),
+            },
+            "image.name": names.join(","),
+        });
+        write_file(path, serde_json::to_string_pretty(&metadata)?.as_bytes())?;
+    }
+    if !matches!(progress, ProgressFlag::Quiet | ProgressFlag::Rawjson) {
+        let layers = image.layers.len();
+        let total: u64 = image.layers.iter().map(|layer| layer.size).sum();
+        let plural = if layers == 1 { "" } else { "s" };
+        let shown: Vec<String> = names.iter().map(Reference::familiar).collect();
+        let name = if shown.is_empty() { "image".to_owned() } else { shown.join(", ") };
+        say(format!("{name}: {layers} layer{plural}, {}", size(total)));
+    }
+    line(digest.to_string())
+}
+
+fn write_file(path: &Path, content: &[u8]) -> Result<(), CommandError> {
+    let failed =
+        |error: io::Error| CommandError::message(format!("cannot write `{}`: {error}", path.display()));
+    fs::write(path, content).map_err(failed)
+}
+
+fn write_output(
+    session: &Session,
+    image: &StoredImage,
+    output: &BuildOutput,
+    names: &[Reference],
+) -> Result<(), CommandError> {
+    let place = match output {
+        BuildOutput::Store => return Ok(()),
+        BuildOutput::Local(path) => return write_local(session, image, path),
+        BuildOutput::OciArchive(path) => Place::OciArchive { path: path.clone(), tag: None },
+        BuildOutput::OciLayout(path) => Place::Oci { path: path.clone(), tag: None },
+        BuildOutput::DockerArchive(path) => Place::DockerArchive { path: path.clone(), name: None },
+    };
+    Ok(rebit_image::export(session, image, &place, names)?)
+}
+
+fn write_local(session: &Session, image: &StoredImage, path: &Path) -> Result<(), CommandError> {
+    fs::create_dir_all(path)
+        .map_err(|error| CommandError::message(format!("cannot make `{}`: {error}", path.display())))?;
+    let Some(tree) = image.trees.last() else { return Ok(()) };
+    let tree = Tree::load(tree, session)?;
+    let options =
+        CheckoutOptions { whiteouts: Whiteouts::Plain, allow_missing_devices: true, allow_other_owner: true };
+    let written = checkout(&Changeset::full(&tree), path, session, &options)?;
+    rebit_build::describe(&written.report).iter().for_each(|text| say(format!("note: {text}")));
+    Ok(())
+}

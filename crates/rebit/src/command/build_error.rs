@@ -1,0 +1,80 @@
+//! Errors of plans and builds, shown at their place in the Dockerfile.
+
+use std::error::Error;
+use std::io::{self, IsTerminal};
+
+use rebit_build::plan::{PlanError, PlanProblem};
+use rebit_build::{BuildError, Context, StepProblem};
+use rebit_dockerfile::{SourceFile, Span};
+
+use crate::diagnostics::render_error;
+use crate::error::{CommandError, ExitKind, hint_of};
+
+/// Shows why a file cannot be planned.
+pub(crate) fn plan_error(file: &SourceFile, error: &PlanError) -> CommandError {
+    let hint = match &error.problem {
+        PlanProblem::Base { reference, source: rebit_build::plan::BasesError::NotFound } => Some(format!(
+            "bring it into the store first: `rebit import SOURCE store:{}`",
+            reference.familiar()
+        )),
+        PlanProblem::UnknownTarget { stages, .. } if !stages.is_empty() => {
+            Some(format!("the stages are {}", stages.join(", ")))
+        }
+        PlanProblem::Unsupported { .. } => Some("the build stops here rather than leave it out".to_owned()),
+        _ => None,
+    };
+    let title = error.to_string();
+    at_place(file, error.span, &title, &causes(&error.problem, &title), hint.as_deref())
+}
+
+/// Shows why a build failed.
+pub(crate) fn build_error(file: &SourceFile, context: &Context, error: &BuildError) -> CommandError {
+    match error {
+        BuildError::Interrupted => CommandError::new(error).with_exit(ExitKind::Interrupted),
+        BuildError::Step { span, problem, .. } => {
+            let hint = hint_of(problem).map(str::to_owned).or_else(|| step_hint(context, problem));
+            let title = problem.to_string();
+            at_place(file, *span, &title, &causes(problem, &title), hint.as_deref())
+        }
+        _ => {
+            let text = CommandError::new(error);
+            match hint_of(error) {
+                Some(hint) => text.hint(hint),
+                None => text,
+            }
+        }
+    }
+}
+
+fn step_hint(context: &Context, problem: &StepProblem) -> Option<String> {
+    let StepProblem::SourceMissing { path, place } = problem else { return None };
+    let clean = path.trim_start_matches('/').trim_start_matches("./");
+    let ignored = place == "the build context" && context.ignore.matches(clean);
+    (ignored && context.directory.join(clean).exists())
+        .then(|| "the file is there, but .dockerignore leaves it out".to_owned())
+}
+
+fn at_place(
+    file: &SourceFile,
+    span: Span,
+    title: &str,
+    causes: &[String],
+    hint: Option<&str>,
+) -> CommandError {
+    let styled = io::stderr().is_terminal();
+    CommandError { exit: ExitKind::Failed, text: render_error(file, span, title, causes, hint, styled) }
+}
+
+/// The causes of an error, each that says something new.
+fn causes(error: &dyn Error, title: &str) -> Vec<String> {
+    let mut causes: Vec<String> = Vec::new();
+    let mut next = error.source();
+    while let Some(error) = next {
+        let text = error.to_string();
+        if !title.ends_with(&text) && causes.last().is_none_or(|last| !last.ends_with(&text)) {
+            causes.push(text);
+        }
+        next = error.source();
+    }
+    causes
+}

@@ -1,0 +1,31 @@
+//! `rebit images`.
+
+use crate::environment;
+use crate::error::CommandError;
+use crate::flags::{Flags, Images};
+use crate::output::{json, line, size, table};
+
+pub(crate) fn images(flags: &Flags, command: &Images) -> Result<(), CommandError> {
+    let store = environment::open_store(flags)?;
+    let images = rebit_image::list(&store)?;
+    if command.json {
+        return json(&images);
+    }
+    if command.quiet {
+        return images.iter().try_for_each(|image| line(image.digest.to_string()));
+    }
+    let row = |image: &rebit_image::ImageSummary| {
+        let digest = if command.no_trunc { image.digest.to_string() } else { image.digest.short() };
+        vec![
+            image.name.familiar_name(),
+            image.name.tag().unwrap_or("-").to_owned(),
+            digest,
+            image.platform.clone(),
+            image.layers.to_string(),
+            size(image.size),
+            size(image.unpacked_size),
+        ]
+    };
+    let rows: Vec<Vec<String>> = images.iter().map(row).collect();
+    table(&["NAME", "TAG", "DIGEST", "PLATFORM", "LAYERS", "SIZE", "UNPACKED"], &rows)
+}

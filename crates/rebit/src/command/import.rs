@@ -1,0 +1,70 @@
+//! `rebit import`.
+
+use std::fs::File;
+use std::io::{self, Read};
+
+use rebit_build::plan::DEFAULT_EPOCH;
+use rebit_image::{ImportOptions, Place, RootfsOptions, StoredImage};
+use rebit_oci::Reference;
+use serde_json::json;
+
+use super::{compression, place, store_name};
+use crate::environment;
+use crate::error::{CommandError, ExitKind};
+use crate::flags::{Flags, Import};
+use crate::output::{self, line, say, size};
+
+pub(crate) fn import(flags: &Flags, command: &Import) -> Result<(), CommandError> {
+    let name = store_name(&command.destination)?;
+    let store = environment::open_store(flags)?;
+    let session = store.session()?;
+    let platform = match &command.platform {
+        Some(text) => environment::parse_platform(text)?,
+        None => environment::native_platform(),
+    };
+    let names = [name];
+    let now = environment::now();
+    let image = if command.rootfs {
+        let options = RootfsOptions {
+            epoch: environment::source_date_epoch()?.unwrap_or(DEFAULT_EPOCH),
+            compression: compression(command.compression),
+            os: platform.os,
+            architecture: platform.architecture,
+            variant: platform.variant,
+        };
+        rebit_image::import_rootfs(&session, &mut *open(&command.source)?, &names, &options, now)?
+    } else {
+        let source = place(&command.source)?;
+        if let Place::Store { .. } = source {
+            return Err(CommandError::usage("the source is in the store already")
+                .hint("`rebit tag` gives it another name"));
+        }
+        let options =
+            ImportOptions { os: platform.os, architecture: platform.architecture, variant: platform.variant };
+        rebit_image::import(&session, &source, &names, &options, now)?
+    };
+    report(&image, &names, command.json)
+}
+
+fn open(source: &str) -> Result<Box<dyn Read + Send>, CommandError> {
+    if source == "-" {
+        return Ok(Box::new(io::stdin()));
+    }
+    match File::open(source) {
+        Ok(file) => Ok(Box::new(file)),
+        Err(error) => {
+            Err(CommandError::message(format!("cannot read `{source}`: {error}")).with_exit(ExitKind::Failed))
+        }
+    }
+}
+
+fn report(image: &StoredImage, names: &[Reference], as_json: bool) -> Result<(), CommandError> {
+    let digest = image.manifest.digest();
+    let compressed: u64 = image.layers.iter().map(|layer| layer.size).sum();
+    let names: Vec<String> = names.iter().map(Reference::familiar).collect();
+    if as_json {
+        return output::json(&json!({"names": names, "digest": digest, "size": compressed}));
+    }
+    say(format!("{}: {} layers, {}", names.join(", "), image.layers.len(), size(compressed)));
+    line(digest.to_string())
+}

@@ -1,0 +1,101 @@
+//! The commands, one file each.
+
+mod build;
+mod build_error;
+mod dockerfile;
+mod du;
+mod export;
+mod fsck;
+mod gc;
+mod history;
+mod images;
+mod import;
+mod info;
+mod inspect;
+mod output_flag;
+mod plan;
+mod run;
+mod tag;
+mod verify;
+
+use clap::CommandFactory as _;
+use rebit_image::{Place, StoredImage};
+use rebit_oci::manifest::Compression;
+use rebit_oci::{Digest, Reference};
+use rebit_store::Session;
+
+use crate::error::CommandError;
+use crate::flags::{Command, CompressionFlag, Flags};
+
+/// Does what the command line says.
+pub(crate) fn dispatch(flags: &Flags) -> Result<(), CommandError> {
+    match &flags.command {
+        Command::Build(command) => build::build(flags, command),
+        Command::Plan(command) => plan::plan(flags, command),
+        Command::Import(command) => import::import(flags, command),
+        Command::Export(command) => export::export(flags, command),
+        Command::Images(command) => images::images(flags, command),
+        Command::Inspect(command) => inspect::inspect(flags, command),
+        Command::History(command) => history::history(flags, command),
+        Command::Tag(command) => tag::tag(flags, command),
+        Command::Rm(command) => tag::rm(flags, command),
+        Command::Run(command) => run::run(flags, command),
+        Command::Verify(command) => verify::verify(flags, command),
+        Command::Gc(command) => gc::gc(flags, command),
+        Command::Fsck(command) => fsck::fsck(flags, command),
+        Command::Du(command) => du::du(flags, command),
+        Command::Info(command) => info::info(flags, command),
+        Command::Completion { shell } => {
+            clap_complete::generate(*shell, &mut Flags::command(), "rebit", &mut std::io::stdout());
+            Ok(())
+        }
+    }
+}
+
+/// Reads a name of an image in the store, with or without `store:`.
+fn store_name(text: &str) -> Result<Reference, CommandError> {
+    let name = text.strip_prefix("store:").unwrap_or(text);
+    name.parse().map_err(|error: rebit_oci::reference::ParseReferenceError| CommandError {
+        exit: crate::error::ExitKind::Usage,
+        ..CommandError::new(&error)
+    })
+}
+
+/// Reads a place where an image is or goes to.
+fn place(text: &str) -> Result<Place, CommandError> {
+    Place::parse(text, true)
+        .map_err(|error| CommandError::new(&error).with_exit(crate::error::ExitKind::Usage))
+}
+
+/// Finds an image by name or digest.
+fn find(session: &Session, text: &str) -> Result<StoredImage, CommandError> {
+    let name = text.strip_prefix("store:").unwrap_or(text);
+    let found = match name.parse::<Digest>() {
+        Ok(digest) => rebit_image::find_by_digest(session, &digest)?,
+        Err(_) => rebit_image::find(session, &store_name(name)?)?,
+    };
+    let missing = || {
+        CommandError::message(format!("there is no image `{name}` in the store"))
+            .hint("`rebit images` lists what there is")
+    };
+    found.ok_or_else(missing)
+}
+
+fn compression(flag: CompressionFlag) -> Compression {
+    match flag {
+        CompressionFlag::Gzip => Compression::Gzip,
+        CompressionFlag::Zstd => Compression::Zstd,
+        CompressionFlag::None => Compression::None,
+    }
+}
+
+impl From<rebit_image::ImageError> for CommandError {
+    fn from(error: rebit_image::ImageError) -> Self {
+        let hint = crate::error::hint_of(&error);
+        let text = Self::new(&error);
+        match hint {
+            Some(hint) => text.hint(hint),
+            None => text,
+        }
+    }
+}

@@ -1,0 +1,33 @@
+//! `rebit plan`.
+
+use rebit_build::graph::{Base, Graph};
+
+use super::dockerfile::{self, StoreBases};
+use crate::environment;
+use crate::error::CommandError;
+use crate::flags::{Flags, Plan};
+use crate::output::{json, line};
+
+pub(crate) fn plan(flags: &Flags, command: &Plan) -> Result<(), CommandError> {
+    let input = dockerfile::read(&command.source, false)?;
+    let store = environment::open_store(flags)?;
+    let session = store.session()?;
+    let planned = dockerfile::plan(&command.source, &input, &StoreBases::new(&session))?;
+    if command.json { json(&planned.graph) } else { print(&planned.graph) }
+}
+
+fn print(graph: &Graph) -> Result<(), CommandError> {
+    line(format!("platform {}, epoch {}", graph.platform, graph.epoch))?;
+    for stage in &graph.stages {
+        let base = match &stage.base {
+            Base::Scratch => "scratch".to_owned(),
+            Base::Image { reference, manifest, .. } => format!("{reference}@{manifest}"),
+            Base::Stage(number) => format!("stage {number}"),
+        };
+        line(format!("stage {} `{}` from {base}", stage.index, stage.display_name()))?;
+        for step in &stage.steps {
+            line(format!("  {}", step.created_by))?;
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,43 @@
+//! `rebit run`.
+
+use rebit_build::graph::RunNetwork;
+use rebit_build::{HostNetwork, RunRequest, StepProblem, run_image};
+use rebit_sandbox::{Exit, Runner, SandboxError};
+
+use super::find;
+use crate::error::{CommandError, ExitKind};
+use crate::flags::{Flags, NetworkFlag, Run};
+use crate::{environment, signal};
+
+pub(crate) fn run(flags: &Flags, command: &Run) -> Result<(), CommandError> {
+    let variable = |text: &String| match text.split_once('=') {
+        Some((name, value)) => Some((name.to_owned(), value.to_owned())),
+        None => environment::variable(text).map(|value| (text.clone(), value)),
+    };
+    let request = RunRequest {
+        entrypoint: command.entrypoint.clone().map(|program| vec![program]),
+        arguments: command.arguments.clone(),
+        env: command.env.iter().filter_map(variable).collect(),
+        user: command.user.clone(),
+        working_dir: command.workdir.clone(),
+    };
+    let stop = signal::stop_flag()?;
+    let store = environment::open_store(flags)?;
+    let session = store.session()?;
+    let image = find(&session, &command.image)?;
+    let network = if command.network == NetworkFlag::None { RunNetwork::None } else { RunNetwork::Host };
+    let host = HostNetwork { resolv_conf: environment::resolv_conf(), add_hosts: Vec::new() };
+    let exit = run_image(&session, &image, &request, network, &host, &Runner::this_executable(), &stop);
+    match exit {
+        Ok(Exit::Code(0)) => Ok(()),
+        // The program has said what there is to say: its exit code is ours.
+        Ok(Exit::Code(code)) => {
+            Err(CommandError::silent(ExitKind::Program(u8::try_from(code & 0xff).unwrap_or(1))))
+        }
+        Ok(Exit::Signal(signal)) => {
+            Err(CommandError::silent(ExitKind::Program(u8::try_from((128 + signal) & 0xff).unwrap_or(1))))
+        }
+        Err(StepProblem::Sandbox(SandboxError::Stopped)) => Err(CommandError::silent(ExitKind::Interrupted)),
+        Err(problem) => Err(CommandError::new(&problem)),
+    }
+}

@@ -1,0 +1,83 @@
+//! What this process is given: environment, home, clock, platform. Nothing else in the program looks at them.
+
+use std::env;
+use std::path::PathBuf;
+use std::time::SystemTime;
+
+use rebit_build::graph::BuildPlatform;
+use rebit_store::{Store, StoreOptions};
+
+use crate::error::CommandError;
+use crate::flags::Flags;
+
+/// Where the store is: the flag or `REBIT_STORE`, else the user's data directory.
+pub(crate) fn store_path(flags: &Flags) -> Result<PathBuf, CommandError> {
+    if let Some(path) = &flags.store {
+        return Ok(path.clone());
+    }
+    let absolute = |name: &str| env::var_os(name).map(PathBuf::from).filter(|path| path.is_absolute());
+    absolute("XDG_DATA_HOME")
+        .or_else(|| Some(absolute("HOME")?.join(".local/share")))
+        .map(|data| data.join("rebit"))
+        .ok_or_else(|| {
+            CommandError::usage("there is no home directory to keep the store in").hint("use --store DIR")
+        })
+}
+
+/// Opens the store, which is made when it does not exist.
+pub(crate) fn open_store(flags: &Flags) -> Result<Store, CommandError> {
+    let path = store_path(flags)?;
+    let options = StoreOptions { create: true, max_bytes: flags.store_limit, ..StoreOptions::default() };
+    Ok(Store::open(&path, &options)?)
+}
+
+/// The present time. It is used for ages only and never reaches an image.
+pub(crate) fn now() -> SystemTime {
+    SystemTime::now()
+}
+
+/// `SOURCE_DATE_EPOCH` of the environment.
+pub(crate) fn source_date_epoch() -> Result<Option<i64>, CommandError> {
+    let Some(text) = env::var_os("SOURCE_DATE_EPOCH").filter(|text| !text.is_empty()) else {
+        return Ok(None);
+    };
+    let epoch = text.to_str().and_then(|text| text.parse().ok()).filter(|epoch| *epoch >= 0);
+    let invalid =
+        || CommandError::usage(format!("SOURCE_DATE_EPOCH is not a number of seconds: `{}`", text.display()));
+    epoch.map(Some).ok_or_else(invalid)
+}
+
+/// The value of an environment variable, for `--build-arg NAME`.
+pub(crate) fn variable(name: &str) -> Option<String> {
+    env::var(name).ok()
+}
+
+/// The platform of this machine, in Go's words.
+pub(crate) fn native_platform() -> BuildPlatform {
+    let (architecture, variant) = match env::consts::ARCH {
+        "x86_64" => ("amd64", None),
+        "aarch64" => ("arm64", None),
+        "x86" => ("386", None),
+        "arm" => ("arm", Some("v7".to_owned())),
+        "powerpc64" => ("ppc64le", None),
+        other => (other, None),
+    };
+    BuildPlatform { os: env::consts::OS.to_owned(), architecture: architecture.to_owned(), variant }
+}
+
+/// Reads `OS/ARCH[/VARIANT]`.
+pub(crate) fn parse_platform(text: &str) -> Result<BuildPlatform, CommandError> {
+    let mut parts = text.split('/').map(str::to_owned);
+    match (parts.next(), parts.next(), parts.next(), parts.next()) {
+        (Some(os), Some(architecture), variant, None) if !os.is_empty() && !architecture.is_empty() => {
+            let variant = variant.filter(|variant| !(architecture == "arm64" && variant == "v8"));
+            Ok(BuildPlatform { os, architecture, variant })
+        }
+        _ => Err(CommandError::usage(format!("`{text}` is not a platform such as linux/amd64"))),
+    }
+}
+
+/// The resolver configuration of this machine, for steps that use its network.
+pub(crate) fn resolv_conf() -> Option<Vec<u8>> {
+    std::fs::read("/etc/resolv.conf").ok().filter(|content| content.len() <= 64 << 10)
+}

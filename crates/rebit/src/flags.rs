@@ -1,0 +1,408 @@
+//! Every command and flag: one definition each, from which parser, help and completion come.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap_complete::Shell;
+
+/// Builds container images to the same bits every time, on any machine, and proves it.
+#[derive(Debug, Parser)]
+#[command(
+    name = "rebit",
+    version,
+    max_term_width = 100,
+    propagate_version = true,
+    arg_required_else_help = true
+)]
+pub(crate) struct Flags {
+    /// Where images, layers and the build cache are kept.
+    #[arg(long, global = true, env = "REBIT_STORE", value_name = "DIR", hide_env_values = true)]
+    pub(crate) store: Option<PathBuf>,
+    /// The most bytes that the store may take, e.g. 20G; a write beyond it fails.
+    #[arg(long, global = true, env = "REBIT_STORE_LIMIT", value_name = "SIZE", value_parser = parse_size, hide_env_values = true)]
+    pub(crate) store_limit: Option<u64>,
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Build an image from a Dockerfile.
+    Build(Build),
+    /// Show what a build would do, without doing it.
+    Plan(Plan),
+    /// Bring an image, or a root file system, into the store.
+    Import(Import),
+    /// Write an image to an OCI layout or an archive.
+    Export(Export),
+    /// List the images of the store.
+    Images(Images),
+    /// Show an image's manifest, config and layers.
+    Inspect(Inspect),
+    /// Show how an image was made.
+    History(History),
+    /// Give an image another name.
+    Tag(Tag),
+    /// Remove names of images; `rebit gc` frees what they held.
+    Rm(Rm),
+    /// Run a program in an image.
+    Run(Run),
+    /// Recompute every digest of an image.
+    Verify(Verify),
+    /// Remove what no image and no recent build needs.
+    Gc(Gc),
+    /// Check every byte of the store.
+    Fsck(Fsck),
+    /// Show what the store holds and takes.
+    Du(Du),
+    /// Show what this machine allows.
+    Info(Info),
+    /// Print a completion script for a shell.
+    Completion {
+        /// The shell.
+        shell: Shell,
+    },
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Build {
+    #[command(flatten)]
+    pub(crate) source: BuildSource,
+    /// Name the image; may be given more than once.
+    #[arg(short, long = "tag", value_name = "NAME[:TAG]")]
+    pub(crate) tags: Vec<String>,
+    /// Where the image goes besides the store: type=oci|docker|local|store, dest=PATH.
+    #[arg(short, long, value_name = "type=TYPE[,dest=PATH]")]
+    pub(crate) output: Vec<String>,
+    /// Do not use what is known of earlier builds.
+    #[arg(long)]
+    pub(crate) no_cache: bool,
+    /// How layers are compressed.
+    #[arg(long, value_enum, default_value_t)]
+    pub(crate) compression: CompressionFlag,
+    /// How progress is shown.
+    #[arg(long, value_enum, default_value_t, value_name = "HOW")]
+    pub(crate) progress: ProgressFlag,
+    /// Print the digest only.
+    #[arg(short, long)]
+    pub(crate) quiet: bool,
+    /// Write the image's digest to a file.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) iidfile: Option<PathBuf>,
+    /// Write what was built to a file, as JSON.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) metadata_file: Option<PathBuf>,
+}
+
+/// What `build` and `plan` have in common: the input.
+#[derive(Debug, Args)]
+pub(crate) struct BuildSource {
+    /// The directory that COPY and ADD read from.
+    #[arg(value_name = "CONTEXT")]
+    pub(crate) context: String,
+    /// The Dockerfile [default: CONTEXT/Dockerfile].
+    #[arg(short, long, value_name = "FILE")]
+    pub(crate) file: Option<PathBuf>,
+    /// The stage to build [default: the last].
+    #[arg(long, value_name = "STAGE")]
+    pub(crate) target: Option<String>,
+    /// Set a build argument; without a value it is taken from the environment.
+    #[arg(long = "build-arg", value_name = "NAME[=VALUE]")]
+    pub(crate) build_args: Vec<String>,
+    /// Add a label to the image.
+    #[arg(long = "label", value_name = "NAME=VALUE")]
+    pub(crate) labels: Vec<String>,
+    /// The platform of the image [default: this machine's].
+    #[arg(long, value_name = "OS/ARCH")]
+    pub(crate) platform: Option<String>,
+    /// The network of RUN steps: `none` cuts them off.
+    #[arg(long, value_enum, default_value_t)]
+    pub(crate) network: NetworkFlag,
+    /// Add a line to /etc/hosts of RUN steps.
+    #[arg(long = "add-host", value_name = "NAME:ADDRESS")]
+    pub(crate) add_hosts: Vec<String>,
+    /// How the modes of context files are taken.
+    #[arg(long, value_enum, default_value_t, value_name = "HOW")]
+    pub(crate) context_modes: ContextModes,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Plan {
+    #[command(flatten)]
+    pub(crate) source: BuildSource,
+    /// Print JSON.
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Import {
+    /// The image: oci:DIR[:TAG], oci-archive:FILE, docker-archive:FILE; with --rootfs a tar of a root file system (- is standard input).
+    #[arg(value_name = "SOURCE")]
+    pub(crate) source: String,
+    /// The name in the store: store:NAME[:TAG].
+    #[arg(value_name = "DESTINATION")]
+    pub(crate) destination: String,
+    /// SOURCE is a tar of a root file system, plain or compressed.
+    #[arg(long)]
+    pub(crate) rootfs: bool,
+    /// The platform to take out of an image index, or of the root file system [default: this machine's].
+    #[arg(long, value_name = "OS/ARCH")]
+    pub(crate) platform: Option<String>,
+    /// How the layer of a root file system is compressed.
+    #[arg(long, value_enum, default_value_t)]
+    pub(crate) compression: CompressionFlag,
+    /// Print JSON.
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Export {
+    /// The image: store:NAME.
+    #[arg(value_name = "SOURCE")]
+    pub(crate) source: String,
+    /// Where it goes: oci:DIR[:TAG], oci-archive:FILE[:TAG], docker-archive:FILE[:NAME:TAG].
+    #[arg(value_name = "DESTINATION")]
+    pub(crate) destination: String,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Images {
+    /// Print JSON.
+    #[arg(long)]
+    pub(crate) json: bool,
+    /// Print full digests.
+    #[arg(long)]
+    pub(crate) no_trunc: bool,
+    /// Print digests only.
+    #[arg(short, long)]
+    pub(crate) quiet: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Inspect {
+    /// The image.
+    #[arg(value_name = "IMAGE")]
+    pub(crate) image: String,
+    /// Print the manifest's or config's bytes as they are.
+    #[arg(long, value_enum, value_name = "DOCUMENT")]
+    pub(crate) raw: Option<Document>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct History {
+    /// The image.
+    #[arg(value_name = "IMAGE")]
+    pub(crate) image: String,
+    /// Print JSON.
+    #[arg(long)]
+    pub(crate) json: bool,
+    /// Print instructions and digests in full.
+    #[arg(long)]
+    pub(crate) no_trunc: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Tag {
+    /// The image.
+    #[arg(value_name = "IMAGE")]
+    pub(crate) image: String,
+    /// The further names.
+    #[arg(value_name = "NAME[:TAG]", required = true)]
+    pub(crate) names: Vec<String>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Rm {
+    /// The names to remove.
+    #[arg(value_name = "IMAGE", required = true)]
+    pub(crate) images: Vec<String>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Run {
+    /// The image.
+    #[arg(value_name = "IMAGE")]
+    pub(crate) image: String,
+    /// Arguments: they take the place of the image's CMD.
+    #[arg(value_name = "ARGUMENT", trailing_var_arg = true, allow_hyphen_values = true)]
+    pub(crate) arguments: Vec<String>,
+    /// Run this program instead of the image's ENTRYPOINT.
+    #[arg(long, value_name = "PROGRAM")]
+    pub(crate) entrypoint: Option<String>,
+    /// Set an environment variable.
+    #[arg(short, long = "env", value_name = "NAME=VALUE")]
+    pub(crate) env: Vec<String>,
+    /// Run as another user.
+    #[arg(short, long, value_name = "USER[:GROUP]")]
+    pub(crate) user: Option<String>,
+    /// Run in another directory.
+    #[arg(short, long, value_name = "DIR")]
+    pub(crate) workdir: Option<String>,
+    /// The network that the program sees.
+    #[arg(long, value_enum, default_value_t)]
+    pub(crate) network: NetworkFlag,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Verify {
+    /// The image: store:NAME, oci:DIR[:TAG], oci-archive:FILE, docker-archive:FILE.
+    #[arg(value_name = "IMAGE")]
+    pub(crate) image: String,
+    /// The manifest digest that it must have.
+    #[arg(long, value_name = "sha256:…")]
+    pub(crate) digest: Option<String>,
+    /// Print JSON.
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Gc {
+    /// Keep results of build steps that were used within this time, e.g. 36h or 7d.
+    #[arg(long, value_name = "TIME", value_parser = parse_time, default_value = "7d")]
+    pub(crate) keep: std::time::Duration,
+    /// Remove unpacked root file systems too; they are written anew when a step needs them.
+    #[arg(long)]
+    pub(crate) checkouts: bool,
+    /// Say what would be removed, and remove nothing.
+    #[arg(long)]
+    pub(crate) dry_run: bool,
+    /// Print JSON.
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Fsck {
+    /// Throw the index away and make it anew from the packs, then check.
+    #[arg(long)]
+    pub(crate) rebuild_index: bool,
+    /// Forget damaged objects, so that what is built or imported anew takes their place.
+    #[arg(long)]
+    pub(crate) repair: bool,
+    /// Print JSON.
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Du {
+    /// Print JSON.
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Info {
+    /// Print JSON.
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
+pub(crate) enum CompressionFlag {
+    #[default]
+    Gzip,
+    Zstd,
+    None,
+}
+
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
+pub(crate) enum ProgressFlag {
+    /// Live on a terminal, plain elsewhere.
+    #[default]
+    Auto,
+    /// One line for each event.
+    Plain,
+    /// Live.
+    Tty,
+    /// One JSON object for each event.
+    Rawjson,
+    /// Nothing.
+    Quiet,
+}
+
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
+pub(crate) enum NetworkFlag {
+    /// The host's network.
+    #[default]
+    Default,
+    /// The host's network.
+    Host,
+    /// Loopback only.
+    None,
+}
+
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
+pub(crate) enum ContextModes {
+    /// As on disk, without write permission of group and others.
+    #[default]
+    Shared,
+    /// As on disk.
+    Keep,
+    /// 0755 for directories and executable files, 0644 for others.
+    Executable,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Document {
+    /// The image's manifest.
+    Manifest,
+    /// The image's config.
+    Config,
+}
+
+/// Bytes, with an optional K, M, G or T (powers of 1024).
+fn parse_size(text: &str) -> Result<u64, String> {
+    let digits = text.trim_end_matches(|c: char| c.is_ascii_alphabetic());
+    let factor: u64 =
+        match text[digits.len()..].to_ascii_uppercase().trim_end_matches("IB").trim_end_matches('B') {
+            "" => 1,
+            "K" => 1 << 10,
+            "M" => 1 << 20,
+            "G" => 1 << 30,
+            "T" => 1 << 40,
+            other => return Err(format!("`{other}` is not a unit; K, M, G and T are")),
+        };
+    let number: u64 = digits.parse().map_err(|_| format!("`{digits}` is not a number"))?;
+    number.checked_mul(factor).ok_or_else(|| "it is too large".to_owned())
+}
+
+/// Seconds, with s, m, h or d.
+fn parse_time(text: &str) -> Result<std::time::Duration, String> {
+    let digits = text.trim_end_matches(|c: char| c.is_ascii_alphabetic());
+    let factor: u64 = match &text[digits.len()..] {
+        "" | "s" => 1,
+        "m" => 60,
+        "h" => 3_600,
+        "d" => 86_400,
+        other => return Err(format!("`{other}` is not a unit; s, m, h and d are")),
+    };
+    let number: u64 = digits.parse().map_err(|_| format!("`{digits}` is not a number"))?;
+    let seconds = number.checked_mul(factor).ok_or_else(|| "it is too large".to_owned())?;
+    Ok(std::time::Duration::from_secs(seconds))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory as _;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Flags::command().debug_assert();
+    }
+
+    #[test]
+    fn sizes_and_times_have_units() {
+        assert_eq!(parse_size("20G"), Ok(20 << 30));
+        assert_eq!(parse_size("1kib"), Ok(1 << 10));
+        assert_eq!(parse_size("7"), Ok(7));
+        assert!(parse_size("x").is_err() && parse_size("1X").is_err() && parse_size("99999999999T").is_err());
+        assert_eq!(parse_time("36h"), Ok(std::time::Duration::from_secs(129_600)));
+        assert_eq!(parse_time("0"), Ok(std::time::Duration::ZERO));
+        assert!(parse_time("1w").is_err() && parse_time("d").is_err());
+    }
+}

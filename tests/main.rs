@@ -1,0 +1,6 @@
+//! The end-to-end tests: the built program, used as a person uses it, on real input.
+//!
+//! One binary, one file for each topic. A test that needs root, a kernel feature, a peer or a package says what is missing and is
+//! skipped; `.ci/run` installs everything, so that nothing is skipped there.
+
+mod tidy;
