@@ -1,1 +1,46 @@
-//! Placeholder module, replaced by the crate's tour.
+//! Images: kept in the store, taken in, sent out, checked.
+//!
+//! - [`place`]: [`Place`], where an image is, in skopeo's words.
+//! - [`image`], [`record`], [`store_image`]: an image of the store, and the object that keeps it together.
+//! - [`transport`]: places as sources and sinks.
+//! - [`mod@import`], [`rootfs`]: from a place, or from a root file system archive, into the store.
+//! - [`mod@export`]: from the store to a place.
+//! - [`mod@verify`]: every digest computed again.
+//! - [`mod@history`], [`mod@inspect`]: what there is to show of an image.
+//!
+//! ```text
+//! oci: ─────────────┐                                  ┌─► oci:
+//! oci-archive: ─────┤ Source ─► import ─► store ─► copy ┤ Sink
+//! docker-archive: ──┘              ▲                    └─► oci-archive:, docker-archive:
+//! root file system ────────────────┘
+//! ```
+//!
+//! A published digest survives: manifests, configs and layer blobs are kept as they came. What this crate
+//! writes itself is specified in `docs/format/image.md`.
+
+mod error;
+pub mod export;
+pub mod history;
+pub mod image;
+pub mod import;
+pub mod inspect;
+pub mod place;
+pub mod platform;
+pub mod record;
+pub mod rootfs;
+pub mod store_image;
+mod time;
+pub mod transport;
+pub mod verify;
+
+pub use error::ImageError;
+pub use export::{Exported, export};
+pub use history::{HistoryRow, history};
+pub use image::{LayerBlob, StoredImage};
+pub use import::{ImportOptions, import, import_place};
+pub use inspect::{Inspect, InspectLayer, inspect};
+pub use place::{ParsePlaceError, Place};
+pub use platform::{ParsePlatformError, Platform};
+pub use rootfs::{RootfsOptions, import_rootfs};
+pub use store_image::{ImageSummary, find, find_digest, find_text, list, names_of, put_image, tag, untag};
+pub use verify::{Finding, VerifiedImage, VerifyError, VerifyReport, verify};

@@ -1,0 +1,69 @@
+//! An image that the store holds.
+
+use rebit_oci::config::ImageConfig;
+use rebit_oci::manifest::{ImageManifest, MediaType};
+use rebit_oci::{DiffId, Digest, ObjectId, Raw, TreeId};
+
+use crate::Platform;
+
+/// A layer as a blob of the store.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LayerBlob {
+    /// Digest of the uncompressed tar stream.
+    pub diff_id: DiffId,
+    /// Digest of the blob.
+    pub digest: Digest,
+    /// Length of the blob in bytes.
+    pub size: u64,
+    /// What the manifest calls it.
+    pub media_type: MediaType,
+    /// The object that keeps the blob.
+    pub object: ObjectId,
+}
+
+/// An image of the store, with everything needed to use it as a base or to send it away.
+#[derive(Debug, Clone, PartialEq)]
+pub struct StoredImage {
+    /// The manifest, as it was published.
+    pub manifest: Raw<ImageManifest>,
+    /// The config, as it was published.
+    pub config: Raw<ImageConfig>,
+    /// The layers, lowest first.
+    pub layers: Vec<LayerBlob>,
+    /// The tree after each layer.
+    pub trees: Vec<TreeId>,
+    /// The image record: the object from which all of the above is reached.
+    pub root: ObjectId,
+}
+
+impl StoredImage {
+    /// The digest by which the image is known: its manifest's.
+    #[must_use]
+    pub fn digest(&self) -> Digest {
+        self.manifest.digest()
+    }
+
+    /// The root file system; `None` for an image without layers.
+    #[must_use]
+    pub fn tree(&self) -> Option<TreeId> {
+        self.trees.last().copied()
+    }
+
+    /// What the image runs on.
+    #[must_use]
+    pub fn platform(&self) -> Platform {
+        Platform::of_config(self.config.value())
+    }
+
+    /// Bytes of all layer blobs.
+    #[must_use]
+    pub fn layers_size(&self) -> u64 {
+        self.layers.iter().map(|layer| layer.size).fold(0, u64::saturating_add)
+    }
+
+    /// Bytes of all blobs: manifest, config and layers, one that is there twice counted twice.
+    #[must_use]
+    pub fn size(&self) -> u64 {
+        self.layers_size().saturating_add(self.manifest.size()).saturating_add(self.config.size())
+    }
+}

@@ -1,0 +1,318 @@
+//! Images of the store: found, put, listed, named and unnamed.
+
+use std::collections::BTreeMap;
+use std::time::SystemTime;
+
+use rebit_layer::Tree;
+use rebit_oci::config::ImageConfig;
+use rebit_oci::document::MAX_DOCUMENT;
+use rebit_oci::manifest::{self, ImageManifest};
+use rebit_oci::object::{ObjectSink, ObjectSource};
+use rebit_oci::{Digest, ObjectId, Raw, Reference, TreeId};
+use rebit_store::{Ref, Session, Store};
+use serde::Serialize;
+
+use crate::record::{ImageRecord, MAX_LAYERS, MAX_RECORD, Stored};
+use crate::{ImageError, LayerBlob, Platform, StoredImage};
+
+/// The fewest digits by which an image may be named.
+const MIN_DIGITS: usize = 4;
+
+/// Finds an image by its exact name.
+///
+/// A name with a digest finds the image of that repository with this manifest, under whatever tag. What is
+/// found stays in the store for the session.
+///
+/// # Errors
+/// [`ImageError::Store`] and the like when the store is damaged; a name that is not there is `None`.
+pub fn find(session: &Session, name: &Reference) -> Result<Option<StoredImage>, ImageError> {
+    if let Some(found) = session.store().get_ref(&name.to_string())?
+        && name.digest().is_none_or(|digest| digest == found.digest)
+    {
+        return load(session, &found).map(Some);
+    }
+    let Some(digest) = name.digest() else { return Ok(None) };
+    let refs = session.store().refs()?;
+    let found = refs.iter().find(|r| r.digest == digest && same_repository(&r.name, name));
+    found.map(|found| load(session, found)).transpose()
+}
+
+fn same_repository(text: &str, name: &Reference) -> bool {
+    text.parse::<Reference>()
+        .is_ok_and(|other| (other.registry(), other.repository()) == (name.registry(), name.repository()))
+}
+
+/// Finds an image by what a user wrote: a name, or the start of the digest of its manifest or config, with
+/// or without `sha256:`.
+///
+/// An exact name comes before a digest; digits must be at least four and fit one image only.
+///
+/// # Errors
+/// [`ImageError::Ambiguous`] when the digits fit several images.
+pub fn find_text(session: &Session, text: &str) -> Result<Option<StoredImage>, ImageError> {
+    if let Ok(name) = text.parse::<Reference>()
+        && let Some(image) = find(session, &name)?
+    {
+        return Ok(Some(image));
+    }
+    match refs_by_digits(session.store(), text)?.first() {
+        Some(found) => load(session, found).map(Some),
+        None => Ok(None),
+    }
+}
+
+/// Finds an image by the digest of its manifest, under whatever name.
+///
+/// # Errors
+/// [`ImageError::Store`] and the like when the store is damaged.
+pub fn find_digest(session: &Session, digest: &Digest) -> Result<Option<StoredImage>, ImageError> {
+    let refs = session.store().refs()?;
+    refs.iter().find(|found| found.digest == *digest).map(|found| load(session, found)).transpose()
+}
+
+/// The full names of the image with this manifest.
+///
+/// # Errors
+/// When the store fails.
+pub fn names_of(store: &Store, digest: &Digest) -> Result<Vec<String>, ImageError> {
+    Ok(store.refs()?.into_iter().filter(|found| found.digest == *digest).map(|found| found.name).collect())
+}
+
+/// The refs of the one image whose manifest or config digest starts with `text`.
+fn refs_by_digits(store: &Store, text: &str) -> Result<Vec<Ref>, ImageError> {
+    let digits = text.strip_prefix("sha256:").unwrap_or(text);
+    let hexadecimal = digits.bytes().all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b));
+    if !hexadecimal || !(MIN_DIGITS..=64).contains(&digits.len()) {
+        return Ok(Vec::new());
+    }
+    let mut found: BTreeMap<Digest, Vec<Ref>> = BTreeMap::new();
+    for candidate in store.refs()? {
+        let fits = candidate.digest.hex().starts_with(digits)
+            || read_record(store, &candidate.root)?
+                .is_some_and(|record| record.config.digest.hex().starts_with(digits));
+        if fits {
+            found.entry(candidate.digest).or_default().push(candidate);
+        }
+    }
+    if found.len() > 1 {
+        return Err(ImageError::Ambiguous {
+            name: text.to_owned(),
+            place: "the store".to_owned(),
+            candidates: found.keys().take(20).map(ToString::to_string).collect(),
+        });
+    }
+    Ok(found.into_values().next().unwrap_or_default())
+}
+
+/// The record at `root`; `None` when that is some other kind of object.
+fn read_record(store: &Store, root: &ObjectId) -> Result<Option<ImageRecord>, ImageError> {
+    let length = store.object_length(root)?;
+    if length.is_none_or(|length| length > MAX_RECORD) {
+        return Ok(None);
+    }
+    Ok(ImageRecord::decode(&store.read(root)?).ok())
+}
+
+fn load(session: &Session, found: &Ref) -> Result<StoredImage, ImageError> {
+    let missing = || ImageError::NotFound {
+        what: format!("a part of image `{}`", found.name),
+        place: "the store".to_owned(),
+    };
+    if !session.contains(&found.root)? {
+        return Err(missing());
+    }
+    let corrupt = |reason: String| ImageError::CorruptEntry {
+        entry: found.name.clone(),
+        place: "the store".to_owned(),
+        reason,
+    };
+    if session.store().object_length(&found.root)?.is_some_and(|length| length > MAX_RECORD) {
+        return Err(corrupt("its root is too large for an image record".to_owned()));
+    }
+    let record =
+        ImageRecord::decode(&session.read(&found.root)?).map_err(|error| corrupt(error.to_string()))?;
+    if record.manifest.digest != found.digest {
+        return Err(corrupt(format!("its record is of manifest {}", record.manifest.digest)));
+    }
+    let manifest = Raw::parse("manifest", session.read_blob(&record.manifest.digest, MAX_DOCUMENT)?)?;
+    let config = Raw::parse("config", session.read_blob(&record.config.digest, MAX_DOCUMENT)?)?;
+    Ok(StoredImage { manifest, config, layers: record.layers, trees: record.trees, root: found.root })
+}
+
+/// Stores an image whose layers and trees are in the store already, and names it.
+///
+/// The names are set last, so that a name never stands for an image that is not whole. Without a name the
+/// image is kept only as long as the session lives.
+///
+/// # Errors
+/// [`ImageError::Inconsistent`] when manifest, config, `layers` and `trees` do not fit together;
+/// [`ImageError::Store`] when the store fails, or a layer or tree is not there.
+pub fn put_image(
+    session: &Session,
+    manifest: Raw<ImageManifest>,
+    config: Raw<ImageConfig>,
+    layers: &[LayerBlob],
+    trees: &[TreeId],
+    names: &[Reference],
+    now: SystemTime,
+) -> Result<StoredImage, ImageError> {
+    check(&manifest, &config, layers, trees)?;
+    let (config_digest, config_object) = session.put_blob(config.bytes(), &[])?;
+    let (manifest_digest, manifest_object) = session.put_blob(manifest.bytes(), &[])?;
+    let record = ImageRecord {
+        manifest: Stored { digest: manifest_digest, object: manifest_object },
+        config: Stored { digest: config_digest, object: config_object },
+        layers: layers.to_vec(),
+        trees: trees.to_vec(),
+    };
+    let bytes = record.encode().map_err(|error| ImageError::Inconsistent {
+        manifest: manifest.digest(),
+        reason: format!("its record cannot be written: {error}"),
+    })?;
+    let root = session.put(&bytes, &record.edges())?;
+    if names.is_empty() {
+        session.commit()?;
+    }
+    for name in names {
+        session.set_ref(&name.to_string(), &manifest.digest(), &root, now)?;
+    }
+    Ok(StoredImage { manifest, config, layers: layers.to_vec(), trees: trees.to_vec(), root })
+}
+
+/// Checks that the four views of an image agree.
+fn check(
+    manifest: &Raw<ImageManifest>,
+    config: &Raw<ImageConfig>,
+    layers: &[LayerBlob],
+    trees: &[TreeId],
+) -> Result<(), ImageError> {
+    let fail = |reason: String| Err(ImageError::Inconsistent { manifest: manifest.digest(), reason });
+    if layers.len() > MAX_LAYERS {
+        return Err(ImageError::Limit { what: "the number of layers".to_owned(), limit: MAX_LAYERS as u64 });
+    }
+    if manifest::digest(manifest.value().config())? != config.digest() {
+        return fail(format!("its config is not {}", config.digest()));
+    }
+    let counts =
+        [manifest.value().layers().len(), config.value().rootfs.diff_ids.len(), layers.len(), trees.len()];
+    if counts.iter().any(|count| *count != counts[0]) {
+        let [in_manifest, in_config, blobs, trees] = counts;
+        return fail(format!(
+            "the manifest has {in_manifest} layers, the config {in_config}, given are {blobs} blobs and {trees} trees"
+        ));
+    }
+    for (number, layer) in layers.iter().enumerate() {
+        let described = manifest.value().layers().get(number);
+        let digest = described.map(manifest::digest).transpose()?;
+        if digest != Some(layer.digest) || described.map(|d| d.size()) != Some(layer.size) {
+            return fail(format!("layer {} is not blob {} in the manifest", number + 1, layer.digest));
+        }
+        if config.value().rootfs.diff_ids.get(number) != Some(&layer.diff_id) {
+            return fail(format!(
+                "layer {} does not have diff id {} in the config",
+                number + 1,
+                layer.diff_id
+            ));
+        }
+    }
+    Ok(())
+}
+
+/// One line of `rebit images`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct ImageSummary {
+    /// The full name.
+    pub name: String,
+    /// The digest of the manifest.
+    pub digest: Digest,
+    /// The digest of the config: Docker's image id.
+    pub config_digest: Digest,
+    /// What it runs on.
+    pub platform: Platform,
+    /// When it was made, in RFC 3339, as the config says it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub created: Option<String>,
+    /// Bytes of all blobs: manifest, config and layers.
+    pub size: u64,
+    /// Bytes of all files of the root file system.
+    pub uncompressed_size: u64,
+    /// How many layers it has.
+    pub layers: usize,
+}
+
+/// Lists the images that have a name, by name. Refs that do not stand for an image are left out.
+///
+/// # Errors
+/// When the store fails or an image is damaged.
+pub fn list(store: &Store) -> Result<Vec<ImageSummary>, ImageError> {
+    let mut sizes: BTreeMap<TreeId, u64> = BTreeMap::new();
+    let mut images = Vec::new();
+    for found in store.refs()? {
+        let Some(record) = read_record(store, &found.root)? else { continue };
+        let config =
+            Raw::<ImageConfig>::parse("config", store.read_blob(&record.config.digest, MAX_DOCUMENT)?)?;
+        let manifest_size = store.stat_blob(&record.manifest.digest)?.map_or(0, |stat| stat.size);
+        let uncompressed_size = match record.trees.last() {
+            None => 0,
+            Some(tree) => match sizes.get(tree) {
+                Some(size) => *size,
+                None => {
+                    let size = Tree::load(tree, store)?.size();
+                    sizes.insert(*tree, size);
+                    size
+                }
+            },
+        };
+        let layers = record.layers.iter().map(|layer| layer.size).fold(0, u64::saturating_add);
+        images.push(ImageSummary {
+            name: found.name,
+            digest: found.digest,
+            config_digest: record.config.digest,
+            platform: Platform::of_config(config.value()),
+            created: config.value().created.clone(),
+            size: layers.saturating_add(manifest_size).saturating_add(config.size()),
+            uncompressed_size,
+            layers: record.layers.len(),
+        });
+    }
+    images.sort_by(|a, b| a.name.cmp(&b.name));
+    Ok(images)
+}
+
+/// Gives an image of the store one more name; a name that was another image's moves.
+///
+/// # Errors
+/// When the store fails.
+pub fn tag(
+    session: &Session,
+    image: &StoredImage,
+    name: &Reference,
+    now: SystemTime,
+) -> Result<(), ImageError> {
+    Ok(session.set_ref(&name.to_string(), &image.digest(), &image.root, now)?)
+}
+
+/// Takes names away, and returns those that went.
+///
+/// `text` is a name (that one goes) or the start of a digest (all names of that image go). What no name keeps
+/// any more is removed by the next collection.
+///
+/// # Errors
+/// [`ImageError::NotFound`], and [`ImageError::Ambiguous`] when digits fit several images.
+pub fn untag(store: &Store, text: &str) -> Result<Vec<String>, ImageError> {
+    if let Ok(name) = text.parse::<Reference>()
+        && store.delete_ref(&name.to_string())?
+    {
+        return Ok(vec![name.to_string()]);
+    }
+    let mut removed = Vec::new();
+    for found in refs_by_digits(store, text)? {
+        if store.delete_ref(&found.name)? {
+            removed.push(found.name);
+        }
+    }
+    if removed.is_empty() {
+        return Err(ImageError::NotFound { what: format!("image `{text}`"), place: "the store".to_owned() });
+    }
+    Ok(removed)
+}
