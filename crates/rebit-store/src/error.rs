@@ -63,6 +63,20 @@ pub enum StoreError {
         /// The name.
         name: String,
     },
+    /// Something below a ref is missing, so what belongs to it cannot be told from garbage. Nothing was removed.
+    #[error("ref `{name}` is damaged: object {object} below it is missing")]
+    DanglingRef {
+        /// The name of the ref.
+        name: String,
+        /// The missing object.
+        object: ObjectId,
+    },
+    /// The operation needs the store for itself.
+    #[error("{sessions} other sessions use the store")]
+    InUse {
+        /// How many.
+        sessions: u64,
+    },
     /// A name is empty, too long, or has control characters.
     #[error("`{name}` cannot be a name: {reason}")]
     InvalidName {

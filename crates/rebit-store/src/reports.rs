@@ -182,7 +182,7 @@ pub struct DiskUsage {
     pub pack_count: u64,
     /// How many objects there are.
     pub objects: u64,
-    /// The lengths of all objects' contents; a large object and its chunks count once.
+    /// What all contents take before compression; chunks that large objects share count once.
     pub logical_bytes: u64,
     /// How many objects neither a ref nor a record keeps.
     pub unreferenced_objects: u64,

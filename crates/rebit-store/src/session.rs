@@ -1,233 +1,276 @@
 //! A session: the lease under which objects are written and found.
 
 use std::io::Read;
-use std::path::Path;
-use std::sync::Arc;
-use std::time::SystemTime;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, RwLock};
 
+use rebit_oci::digest::HashingReader;
 use rebit_oci::object::{ObjectError, ObjectSink, ObjectSource};
-use rebit_oci::{CacheKey, Digest, ObjectId};
+use rebit_oci::{Digest, ObjectId};
 
-use crate::store::absent;
-use crate::{BlobStat, StatKey, Store, StoreError};
+use crate::entry::BlobRow;
+use crate::index::{Durability, blobs, objects};
+use crate::lease::{self, Lease};
+use crate::read::{self, Locate, Located};
+use crate::store::Inner;
+use crate::{BlobForm, BlobStat, Store, StoreError, pieces};
 
-/// A lease on the store; dropping it releases the lease and abandons what was not committed.
+mod caches;
+pub(crate) mod commit;
+pub(crate) mod frame;
+mod put;
+pub(crate) mod records;
+pub(crate) mod state;
+pub(crate) mod writer;
+
+use state::State;
+use writer::Writer;
+
+/// A lease on the store, and what has been put under it.
+///
+/// An object that a session has put or found stays until the session is dropped, whoever collects garbage
+/// meanwhile. What was put can be read through the session at once; others see it, and it survives a crash,
+/// after [`commit`](Self::commit). Dropping a session abandons what it has not committed.
+///
+/// Sessions are `Sync`: threads put through one at the same time.
 #[derive(Debug)]
 pub struct Session {
-    store: Store,
+    pub(crate) store: Store,
+    pub(crate) shared: Arc<Shared>,
 }
 
-/// A private directory that is removed when dropped.
+/// The part of a session that the compressing threads hold too.
 #[derive(Debug)]
-pub struct ScratchDir {}
+pub(crate) struct Shared {
+    pub(crate) inner: Arc<Inner>,
+    pub(crate) lease: Lease,
+    state: Mutex<State>,
+    /// Signalled when bytes in flight become fewer.
+    landed: Condvar,
+    /// Held shared while something is put, and alone by a commit: an object and those it refers to are
+    /// committed together.
+    gate: RwLock<()>,
+    writer: Mutex<Writer>,
+}
 
-impl ScratchDir {
-    /// The directory.
-    pub fn path(&self) -> &Path {
-        Path::new("")
+impl Shared {
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
-}
 
-/// A checkout that is not evicted while this value lives.
-#[derive(Debug)]
-pub struct Checkout {}
-
-impl Checkout {
-    /// The directory.
-    pub fn path(&self) -> &Path {
-        Path::new("")
+    pub(crate) fn writer(&self) -> MutexGuard<'_, Writer> {
+        self.writer.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl Session {
-    /// The store.
+    pub(crate) fn start(store: &Store) -> Result<Self, StoreError> {
+        let inner = Arc::clone(&store.inner);
+        inner.check_writable()?;
+        let lease = inner.index.write("start a lease", Durability::Normal, |index| {
+            lease::end_dead(index, &inner.process)?;
+            lease::start(index, &inner.process)
+        })?;
+        let shared = Shared {
+            writer: Mutex::new(Writer::new(lease.id)),
+            state: Mutex::new(State::new(lease.generation)),
+            landed: Condvar::new(),
+            gate: RwLock::new(()),
+            lease,
+            inner,
+        };
+        Ok(Self { store: store.clone(), shared: Arc::new(shared) })
+    }
+
+    /// The store that the session writes to.
+    #[must_use]
     pub fn store(&self) -> &Store {
         &self.store
     }
-    /// Stores a small document as a blob and an object. `edges` as in [`ObjectSink::put`].
+
+    /// Stores a small document as a blob. `edges` as in [`ObjectSink::put`].
     ///
     /// # Errors
-    /// As [`StoreError`].
-    pub fn put_blob(&self, _content: &[u8], _edges: &[ObjectId]) -> Result<(Digest, ObjectId), StoreError> {
-        absent()
+    /// [`StoreError::MissingEdge`], [`StoreError::Full`], [`StoreError::DiskFull`] or another failure to
+    /// write, which may be one of an earlier call.
+    pub fn put_blob(&self, content: &[u8], edges: &[ObjectId]) -> Result<(Digest, ObjectId), StoreError> {
+        let object = self.shared.put(content, edges)?;
+        let digest = Digest::of(content);
+        self.add_blob(digest, object, content.len() as u64, BlobForm::Plain);
+        Ok((digest, object))
     }
-    /// Stores a blob of any size in bounded memory.
+
+    /// Stores a blob of any size in bounded memory; returns its digest, its object and its length.
     ///
     /// # Errors
-    /// As [`StoreError`].
+    /// As [`put_blob`](Self::put_blob), and [`StoreError::Input`] when `reader` fails.
     pub fn put_blob_reader(
         &self,
-        _reader: &mut dyn Read,
-        _edges: &[ObjectId],
+        reader: &mut dyn Read,
+        edges: &[ObjectId],
     ) -> Result<(Digest, ObjectId, u64), StoreError> {
-        absent()
+        let mut hashing = HashingReader::new(reader);
+        let (object, size) = self.shared.put_reader(&mut hashing, edges)?;
+        let (digest, _) = hashing.finish().map_err(|source| StoreError::Input { source })?;
+        self.add_blob(digest, object, size, BlobForm::Plain);
+        Ok((digest, object, size))
     }
-    /// Stores a blob that is the concatenation of `parts` (object and length).
+
+    /// Stores a blob that is the concatenation of `parts`, each an object and its length.
+    ///
+    /// That the concatenation has `digest` is the caller's word; a read verifies it.
     ///
     /// # Errors
-    /// As [`StoreError`].
+    /// [`StoreError::MissingEdge`] when a part is missing, [`StoreError::CorruptBlob`] when the lengths do not
+    /// add up to `size` or are not those of the parts.
     pub fn put_composite(
         &self,
-        _digest: &Digest,
-        _size: u64,
-        _parts: &[(ObjectId, u64)],
+        digest: &Digest,
+        size: u64,
+        parts: &[(ObjectId, u64)],
     ) -> Result<ObjectId, StoreError> {
-        absent()
+        let wrong = |reason: &str| StoreError::CorruptBlob { digest: *digest, reason: reason.to_owned() };
+        let total = parts.iter().try_fold(0_u64, |total, part| total.checked_add(part.1));
+        if total != Some(size) {
+            return Err(wrong("the lengths of its parts do not add up to its own"));
+        }
+        for (object, length) in parts {
+            let missing = || StoreError::MissingEdge { what: format!("blob {digest}"), edge: *object };
+            if self.object_length(object)?.ok_or_else(missing)? != *length {
+                return Err(wrong("the length of a part is not that of its object"));
+            }
+        }
+        let mut edges = Vec::new();
+        objects::merge(&mut edges, &parts.iter().map(|part| part.0).collect::<Vec<_>>());
+        let object = self.shared.put(&pieces::encode(parts), &edges)?;
+        self.add_blob(*digest, object, size, BlobForm::Composite);
+        Ok(object)
     }
+
+    /// Says that a stored object is also the content of a blob. The digest is the caller's word.
+    ///
+    /// # Errors
+    /// [`StoreError::ObjectNotFound`].
+    pub fn name_blob(&self, digest: &Digest, object: &ObjectId) -> Result<(), StoreError> {
+        let size = self.object_length(object)?.ok_or(StoreError::ObjectNotFound { object: *object })?;
+        self.contains(object)?;
+        self.add_blob(*digest, *object, size, BlobForm::Plain);
+        Ok(())
+    }
+
+    fn add_blob(&self, digest: Digest, object: ObjectId, size: u64, form: BlobForm) {
+        self.shared.state().blobs.insert((digest, object), BlobRow { digest, object, size, form });
+    }
+
     /// As [`Store::read_blob`], and sees what this session has put.
     ///
     /// # Errors
-    /// As [`StoreError`].
-    pub fn read_blob(&self, _digest: &Digest, _limit: u64) -> Result<Vec<u8>, StoreError> {
-        absent()
+    /// As [`Store::read_blob`].
+    pub fn read_blob(&self, digest: &Digest, limit: u64) -> Result<Vec<u8>, StoreError> {
+        read::read_blob(self, digest, limit)
     }
+
     /// As [`Store::open_blob`], and sees what this session has put.
     ///
     /// # Errors
-    /// As [`StoreError`].
-    pub fn open_blob(&self, _digest: &Digest) -> Result<(Box<dyn Read + Send + '_>, u64), StoreError> {
-        absent()
+    /// As [`Store::open_blob`].
+    pub fn open_blob(&self, digest: &Digest) -> Result<(Box<dyn Read + Send + '_>, u64), StoreError> {
+        read::open_blob(self, digest)
     }
+
     /// As [`Store::stat_blob`], and sees what this session has put; what it finds stays for the session.
     ///
     /// # Errors
-    /// As [`StoreError`].
-    pub fn stat_blob(&self, _digest: &Digest) -> Result<Option<BlobStat>, StoreError> {
-        absent()
+    /// What the index says.
+    pub fn stat_blob(&self, digest: &Digest) -> Result<Option<BlobStat>, StoreError> {
+        if let Some(found) = self.shared.state().find_blob(digest) {
+            return Ok(Some(found));
+        }
+        let found = self.shared.inner.index.read("find a blob", |index| Ok(blobs::find(index, digest)?))?;
+        for stat in found {
+            if self.shared.hit(&stat.object)? {
+                return Ok(Some(stat));
+            }
+        }
+        Ok(None)
     }
+
     /// Whether the store holds `object` with all it refers to; if so it stays for the session.
     ///
     /// # Errors
-    /// As [`StoreError`].
-    pub fn contains(&self, _object: &ObjectId) -> Result<bool, StoreError> {
-        absent()
+    /// What the index says.
+    pub fn contains(&self, object: &ObjectId) -> Result<bool, StoreError> {
+        self.shared.hit(object)
     }
-    /// Makes everything put so far durable and indexed.
+
+    /// The length of an object's content, put or stored; `None` when it is missing.
     ///
     /// # Errors
-    /// As [`StoreError`].
+    /// What the index says.
+    pub fn object_length(&self, object: &ObjectId) -> Result<Option<u64>, StoreError> {
+        let pending = self.shared.state().pending.get(object).map(|pending| pending.size);
+        pending.map_or_else(|| self.store.object_length(object), |size| Ok(Some(size)))
+    }
+
+    /// Makes everything put so far durable, and seen by others.
+    ///
+    /// One sync of the pack and one transaction, however many objects there are.
+    ///
+    /// # Errors
+    /// As [`put_blob`](Self::put_blob). After [`StoreError::Busy`] it may be called again; after a failure to
+    /// write, the session can only be dropped.
     pub fn commit(&self) -> Result<(), StoreError> {
-        absent()
+        self.shared.commit()
     }
-    /// The payload of a record, when it is whole and all its objects are there.
-    ///
-    /// # Errors
-    /// As [`StoreError`].
-    pub fn get_record(&self, _key: &CacheKey, _now: SystemTime) -> Result<Option<Vec<u8>>, StoreError> {
-        absent()
+}
+
+impl Drop for Session {
+    fn drop(&mut self) {
+        self.shared.close();
+        let lease = self.shared.lease.id;
+        let end = self.shared.inner.index.write("end a lease", Durability::Normal, |index| {
+            self.shared.write_touched(index)?;
+            Ok(lease::end(index, lease)?)
+        });
+        // A lease that could not be ended is ended by the next session after this process.
+        drop(end);
+        let scratch = self.shared.inner.root.join(crate::scratch::SCRATCH).join(lease.directory_name());
+        let _only_when_empty = std::fs::remove_dir(scratch);
     }
-    /// Why the last [`get_record`](Self::get_record) of `key` found nothing though there is a record.
-    pub fn miss_reason(&self, _key: &CacheKey) -> Option<String> {
-        None
+}
+
+impl Locate for Session {
+    fn inner(&self) -> &Inner {
+        &self.shared.inner
     }
-    /// Commits, then writes a record.
-    ///
-    /// # Errors
-    /// As [`StoreError`].
-    pub fn put_record(
-        &self,
-        _key: &CacheKey,
-        _payload: &[u8],
-        _edges: &[ObjectId],
-        _now: SystemTime,
-    ) -> Result<(), StoreError> {
-        absent()
+
+    fn locate(&self, object: &ObjectId) -> Result<Option<Located>, StoreError> {
+        if let Some(pending) = self.shared.state().pending.get(object) {
+            return Ok(Some(pending.located()));
+        }
+        self.store.locate(object)
     }
-    /// Commits, then names `root` durably.
-    ///
-    /// # Errors
-    /// As [`StoreError`].
-    pub fn set_ref(
-        &self,
-        _name: &str,
-        _digest: &Digest,
-        _root: &ObjectId,
-        _now: SystemTime,
-    ) -> Result<(), StoreError> {
-        absent()
-    }
-    /// The encoded form of a segment, when it is cached.
-    ///
-    /// # Errors
-    /// As [`StoreError`].
-    pub fn segment(&self, _key: &[u8; 32], _encoder: &str) -> Result<Option<(ObjectId, u64)>, StoreError> {
-        absent()
-    }
-    /// Remembers the encoded form of a segment; written with the next commit.
-    ///
-    /// # Errors
-    /// As [`StoreError`].
-    pub fn put_segment(
-        &self,
-        _key: &[u8; 32],
-        _encoder: &str,
-        _object: &ObjectId,
-        _length: u64,
-    ) -> Result<(), StoreError> {
-        absent()
-    }
-    /// The content of a file in this state, when it is known.
-    ///
-    /// # Errors
-    /// As [`StoreError`].
-    pub fn stat_cache_get(&self, _key: &StatKey) -> Result<Option<ObjectId>, StoreError> {
-        absent()
-    }
-    /// As [`stat_cache_get`](Self::stat_cache_get) for many files at once; the results are in their order.
-    ///
-    /// # Errors
-    /// As [`StoreError`].
-    pub fn stat_cache_get_many(&self, _keys: &[StatKey]) -> Result<Vec<Option<ObjectId>>, StoreError> {
-        absent()
-    }
-    /// Remembers the contents of files: commits, then writes them in one transaction.
-    ///
-    /// # Errors
-    /// As [`StoreError`].
-    pub fn stat_cache_put(
-        &self,
-        _entries: &[(StatKey, ObjectId)],
-        _now: SystemTime,
-    ) -> Result<(), StoreError> {
-        absent()
-    }
-    /// A new private directory under the store.
-    ///
-    /// # Errors
-    /// As [`StoreError`].
-    pub fn scratch_dir(&self, _label: &str) -> Result<ScratchDir, StoreError> {
-        absent()
-    }
-    /// A published checkout, held until the value is dropped.
-    ///
-    /// # Errors
-    /// As [`StoreError`].
-    pub fn checkout(&self, _key: &str) -> Result<Option<Checkout>, StoreError> {
-        absent()
-    }
-    /// Publishes a scratch directory as a checkout. If another process was first, theirs is returned.
-    ///
-    /// # Errors
-    /// As [`StoreError`].
-    pub fn publish_checkout(&self, _key: &str, _dir: ScratchDir) -> Result<Checkout, StoreError> {
-        absent()
+
+    fn locate_blob(&self, digest: &Digest) -> Result<Option<BlobStat>, StoreError> {
+        self.stat_blob(digest)
     }
 }
 
 impl ObjectSource for Session {
-    fn read(&self, _object: &ObjectId) -> Result<Arc<[u8]>, ObjectError> {
-        Ok(absent()?)
+    fn read(&self, object: &ObjectId) -> Result<Arc<[u8]>, ObjectError> {
+        Ok(read::read_object(self, object)?)
     }
-    fn open(&self, _object: &ObjectId) -> Result<Box<dyn Read + Send + '_>, ObjectError> {
-        Ok(absent()?)
+
+    fn open(&self, object: &ObjectId) -> Result<Box<dyn Read + Send + '_>, ObjectError> {
+        Ok(read::open_object(self, object)?)
     }
 }
 
 impl ObjectSink for Session {
-    fn put(&self, _content: &[u8], _edges: &[ObjectId]) -> Result<ObjectId, ObjectError> {
-        Ok(absent()?)
+    fn put(&self, content: &[u8], edges: &[ObjectId]) -> Result<ObjectId, ObjectError> {
+        Ok(self.shared.put(content, edges)?)
     }
-    fn put_reader(&self, _reader: &mut dyn Read) -> Result<(ObjectId, u64), ObjectError> {
-        Ok(absent()?)
+
+    fn put_reader(&self, reader: &mut dyn Read) -> Result<(ObjectId, u64), ObjectError> {
+        Ok(self.shared.put_reader(reader, &[])?)
     }
 }

@@ -1,0 +1,202 @@
+//! Garbage collection: what is reached stays, the rest goes, and sessions are never robbed.
+
+use rebit_oci::CacheKey;
+use rebit_oci::object::{ObjectSink, ObjectSource};
+
+use super::*;
+
+fn packs(store: &Store) -> u64 {
+    store.du().unwrap().pack_count
+}
+
+// S-40, S-41
+#[test]
+fn what_is_reached_stays_and_the_rest_goes() {
+    let fixture = Fixture::new();
+    let session = fixture.session();
+    let kept = put(&session, &noise(1, 300_000));
+    let large = put(&session, &noise(2, 5 << 20));
+    let small_kept = put(&session, b"small and kept");
+    let small_lost = put(&session, b"small and lost");
+    let lost = put(&session, &noise(3, 5 << 20));
+    name(&session, "ref", &[kept, large, small_kept]);
+    session.commit().unwrap();
+    drop(session);
+    let plan = fixture.store.prepare_gc(&GcPolicy::default()).unwrap();
+    assert!(plan.unreachable_bytes >= 5 << 20 && plan.kept_bytes >= 5 << 20, "{plan:?}");
+    let report = collect(&fixture.store);
+    assert_eq!(report.dropped_objects, plan.unreachable_objects);
+    assert!(report.freed_bytes > 4 << 20, "{report:?}");
+    for object in [lost, small_lost] {
+        assert!(fixture.store.read(&object).is_err());
+    }
+    for (object, content) in
+        [(kept, noise(1, 300_000)), (large, noise(2, 5 << 20)), (small_kept, b"small and kept".to_vec())]
+    {
+        assert!(read(&fixture.store, &object) == content);
+    }
+    assert_clean(&fixture.store);
+    let again = collect(&fixture.store);
+    assert_eq!((again.dropped_objects, again.removed_packs), (0, 0), "{again:?}");
+
+    fixture.store.delete_ref("ref").unwrap();
+    collect(&fixture.store);
+    assert_eq!((packs(&fixture.store), fixture.store.du().unwrap().objects), (0, 0));
+    assert_clean(&fixture.store);
+}
+
+// S-43
+#[test]
+fn what_a_session_put_or_found_stays_until_it_ends() {
+    let fixture = Fixture::new();
+    let first = fixture.session();
+    let (leaf, content) = (put(&first, &noise(1, 100_000)), noise(1, 100_000));
+    let parent = first.put(b"parent", &[leaf]).unwrap();
+    first.commit().unwrap();
+
+    // Found while another session keeps it, then only by the finder.
+    let finder = fixture.session();
+    assert!(finder.contains(&parent).unwrap());
+    drop(first);
+    for _ in 0..3 {
+        let report = collect(&fixture.store);
+        assert_eq!((report.dropped_objects, report.deferred_objects), (0, 2));
+    }
+    assert!(read(&fixture.store, &leaf) == content);
+
+    // Found when it is condemned already: it is taken off the list, with all below it.
+    let late = fixture.session();
+    assert!(late.contains(&parent).unwrap());
+    drop(finder);
+    let report = collect(&fixture.store);
+    assert_eq!(report.dropped_objects, 0, "a session was robbed");
+    let last = fixture.session();
+    assert!(last.contains(&leaf).unwrap());
+    name(&late, "ref", &[parent]);
+    drop((late, last));
+    assert_eq!(collect(&fixture.store).dropped_objects, 0);
+    assert!(read(&fixture.store, &leaf) == content);
+    fixture.store.delete_ref("ref").unwrap();
+    assert_eq!(collect(&fixture.store).dropped_objects, 3);
+    assert_clean(&fixture.store);
+}
+
+#[test]
+fn a_collection_between_putting_and_committing_takes_no_edges() {
+    let fixture = Fixture::new();
+    let first = fixture.session();
+    let leaf = put(&first, b"leaf");
+    first.commit().unwrap();
+    drop(first);
+    let session = fixture.session();
+    let parent = session.put(b"parent", &[leaf]).unwrap();
+    // The leaf is condemned now, by a generation that this session holds back.
+    assert_eq!(collect(&fixture.store).deferred_objects, 1);
+    session.commit().unwrap();
+    // One that sees the new parent must be able to rely on the leaf, though its lease is younger.
+    let younger = fixture.session();
+    assert!(younger.contains(&parent).unwrap());
+    drop(session);
+    assert_eq!(collect(&fixture.store).dropped_objects, 0);
+    assert_eq!(read(&younger, &leaf), b"leaf");
+}
+
+// S-44
+#[test]
+fn records_are_kept_by_age_and_by_size() {
+    let fixture = Fixture::new();
+    let session = fixture.session();
+    let keys: Vec<CacheKey> = (0..4).map(|n| CacheKey([n; 32])).collect();
+    for (key, n) in keys.iter().zip(0..) {
+        let object = put(&session, &noise(n, 1 << 20));
+        session.put_record(key, b"payload", &[object], at(100 + n)).unwrap();
+    }
+    drop(session);
+    let found = || {
+        let session = fixture.session();
+        keys.iter().map(|key| session.get_record(key, at(0)).unwrap().is_some()).collect::<Vec<_>>()
+    };
+    collect(&fixture.store);
+    assert_eq!(found(), [true, true, true, true]);
+    collect_by(&fixture.store, &GcPolicy { keep_records_newer: Some(at(101)), ..GcPolicy::default() });
+    assert_eq!(found(), [false, true, true, true]);
+    // Using the oldest makes it the newest.
+    assert!(fixture.session().get_record(&keys[1], at(500)).unwrap().is_some());
+    collect_by(&fixture.store, &GcPolicy { max_bytes: Some(5 << 19), ..GcPolicy::default() });
+    assert_eq!(found(), [false, true, false, true]);
+    collect_by(&fixture.store, &GcPolicy { max_bytes: Some(0), ..GcPolicy::default() });
+    assert_eq!(found(), [false, false, false, false]);
+    assert_eq!(fixture.store.du().unwrap().objects, 0);
+    assert_clean(&fixture.store);
+}
+
+#[test]
+fn digests_of_blobs_survive_a_rewrite_and_a_rebuild() {
+    let fixture = Fixture::new();
+    let session = fixture.session();
+    let object = put(&session, b"content");
+    session.commit().unwrap();
+    drop(session);
+    // The digest goes into another pack than the content.
+    let hold = fixture.session();
+    put(&hold, &noise(9, 100));
+    hold.commit().unwrap();
+    let session = fixture.session();
+    put(&session, &noise(5, 3 << 20));
+    let (digest, root) = session.put_blob(b"content", &[]).unwrap();
+    assert_eq!(root, object);
+    session.set_ref("ref", &digest, &root, at(1)).unwrap();
+    drop((session, hold));
+    for _ in 0..3 {
+        collect(&fixture.store);
+        fixture.store.rebuild_index().unwrap();
+        assert_eq!(fixture.store.read_blob(&digest, 100).unwrap(), b"content");
+        assert_clean(&fixture.store);
+    }
+    assert_eq!(packs(&fixture.store), 1);
+}
+
+#[test]
+fn a_damaged_ref_stops_a_collection() {
+    let fixture = Fixture::new();
+    let session = fixture.session();
+    let leaf = put(&session, b"leaf");
+    name(&session, "ref", &[leaf]);
+    put(&session, b"garbage");
+    session.commit().unwrap();
+    drop(session);
+    let connection = rusqlite::Connection::open(fixture.root.path().join("index.sqlite")).unwrap();
+    connection.execute("DELETE FROM objects WHERE id = ?1", [leaf.as_bytes()]).unwrap();
+    let error = fixture.store.prepare_gc(&GcPolicy::default()).unwrap_err();
+    assert!(
+        matches!(error, crate::StoreError::DanglingRef { name, object } if name == "ref" && object == leaf)
+    );
+    // Putting it again mends it.
+    put(&fixture.session(), b"leaf");
+    let session = fixture.session();
+    put(&session, b"leaf");
+    session.commit().unwrap();
+    drop(session);
+    collect(&fixture.store);
+    assert_clean(&fixture.store);
+}
+
+#[test]
+fn usage_is_told_by_ref() {
+    let fixture = Fixture::new();
+    let session = fixture.session();
+    let [own, shared, other] = [1, 2, 3].map(|seed| put(&session, &noise(seed, 200_000)));
+    name(&session, "a", &[own, shared]);
+    name(&session, "b", &[shared, other]);
+    put(&session, &noise(4, 200_000));
+    session.commit().unwrap();
+    let usage = fixture.store.du().unwrap();
+    assert_eq!(usage.refs.len(), 2);
+    for entry in &usage.refs {
+        assert!((200_000..202_000).contains(&entry.shared_bytes), "{usage:?}");
+        assert!((200_000..202_000).contains(&entry.exclusive_bytes), "{usage:?}");
+    }
+    assert_eq!(usage.unreferenced_objects, 1);
+    assert!((200_000..201_000).contains(&usage.unreferenced_bytes));
+    assert!(usage.packs > 800_000 && usage.index > 0 && usage.reserve == 1 << 20);
+}

@@ -1,0 +1,227 @@
+//! Damage on the disk: every byte is covered, what is hit is named, the index can be made anew.
+
+use std::fs;
+use std::path::PathBuf;
+
+use rebit_oci::object::ObjectSource;
+use rebit_oci::{Digest, ObjectId};
+
+use super::*;
+use crate::FindingKind;
+use crate::entry::{ENTRY_HEADER, EntryHeader, PACK_HEADER};
+
+struct Sample {
+    fixture: Fixture,
+    pack: PathBuf,
+    digest: Digest,
+    objects: Vec<ObjectId>,
+}
+
+/// A store of one pack, with a frame of small objects, one of its own, a chunked object and a blob.
+fn sample() -> Sample {
+    let fixture = Fixture::new();
+    let session = fixture.session();
+    let objects: Vec<ObjectId> = [text(1, 500), text(2, 600), text(3, 100_000), noise(4, (2 << 20) + 1)]
+        .iter()
+        .map(|content| put(&session, content))
+        .collect();
+    let (digest, root) = session.put_blob(b"document", &objects).unwrap();
+    session.set_ref("ref", &digest, &root, at(1)).unwrap();
+    drop(session);
+    let pack = fs::read_dir(fixture.root.path().join("packs")).unwrap().next().unwrap().unwrap().path();
+    Sample { fixture, pack, digest, objects }
+}
+
+/// Where each entry starts, and its header.
+fn entries(bytes: &[u8]) -> Vec<(usize, EntryHeader)> {
+    let mut found = Vec::new();
+    let mut offset = PACK_HEADER as usize;
+    while offset < bytes.len() {
+        let header = EntryHeader::decode(&bytes[offset..]).unwrap();
+        found.push((offset, header));
+        offset += header.entry_length() as usize;
+    }
+    found
+}
+
+// S-80, S-81
+#[test]
+fn a_flipped_bit_in_every_region_is_found_and_named() {
+    let sample = sample();
+    let store = &sample.fixture.store;
+    assert_clean(store);
+    let good = fs::read(&sample.pack).unwrap();
+    let mut places = vec![(0, false), (15, false)];
+    for (offset, header) in entries(&good) {
+        let table = offset + ENTRY_HEADER;
+        let payload = table + header.table as usize;
+        let frame = header.stored > 0;
+        places.extend([(offset, frame), (offset + 5, frame), (offset + 30, frame), (offset + 60, frame)]);
+        places.push((table + header.table as usize / 2, frame));
+        if frame {
+            places.extend([(payload, true), (payload + header.stored as usize - 1, true)]);
+        }
+    }
+    for (place, frame) in places {
+        let mut bad = good.clone();
+        bad[place] ^= 0x10;
+        fs::write(&sample.pack, &bad).unwrap();
+        let report = fsck(store);
+        let finding = report.findings.first().unwrap_or_else(|| panic!("byte {place} is not covered"));
+        assert_eq!(finding.pack.as_ref(), Some(&sample.pack), "{finding:?}");
+        assert!(finding.offset.is_some_and(|offset| offset as usize <= place), "{finding:?}");
+        if frame {
+            assert!(!finding.objects.is_empty(), "byte {place}: {finding:?}");
+            assert_eq!(finding.blobs, [sample.digest], "byte {place}: {finding:?}");
+            assert_eq!(finding.refs, ["ref"], "byte {place}: {finding:?}");
+        }
+    }
+    fs::write(&sample.pack, &good).unwrap();
+    assert_clean(store);
+}
+
+#[test]
+fn every_single_byte_of_a_small_pack_is_covered() {
+    let fixture = Fixture::new();
+    let session = fixture.session();
+    let leaf = put(&session, b"leaf");
+    name(&session, "ref", &[leaf]);
+    drop(session);
+    let pack = fs::read_dir(fixture.root.path().join("packs")).unwrap().next().unwrap().unwrap().path();
+    let good = fs::read(&pack).unwrap();
+    assert!(good.len() < 1000);
+    for place in 0..good.len() {
+        let mut bad = good.clone();
+        bad[place] ^= 1;
+        fs::write(&pack, &bad).unwrap();
+        assert!(!fsck(&fixture.store).is_clean(), "byte {place} is not covered");
+    }
+}
+
+#[test]
+fn damage_is_an_error_for_readers_never_wrong_bytes() {
+    let sample = sample();
+    let good = fs::read(&sample.pack).unwrap();
+    for place in (PACK_HEADER as usize..good.len()).step_by(good.len() / 97) {
+        let mut bad = good.clone();
+        bad[place] ^= 0x80;
+        fs::write(&sample.pack, &bad).unwrap();
+        let store = Store::open(sample.fixture.root.path(), &StoreOptions::default()).unwrap();
+        for object in &sample.objects {
+            if let Ok(content) = store.read(object) {
+                assert_eq!(ObjectId::of(&content), *object);
+            }
+        }
+    }
+}
+
+// S-15
+#[test]
+fn a_torn_tail_is_no_damage_and_is_overwritten() {
+    let sample = sample();
+    let store = &sample.fixture.store;
+    let good = fs::read(&sample.pack).unwrap();
+    let (last, _) = entries(&good).pop().unwrap();
+    for tail in [&good[last..last + 1], &good[last..good.len() - 1], &noise(1, 5000)[..]] {
+        fs::write(&sample.pack, [&good[..], tail].concat()).unwrap();
+        assert_eq!(assert_clean(store).unindexed_bytes, tail.len() as u64);
+        let report = store.rebuild_index().unwrap();
+        assert_eq!(report.damaged_bytes, tail.len() as u64);
+        assert_clean(store);
+    }
+    let second = sample_with_tail();
+    let session = second.fixture.session();
+    put(&session, b"new");
+    session.commit().unwrap();
+    assert_eq!(assert_clean(&second.fixture.store).unindexed_bytes, 0);
+    assert_eq!(second.fixture.store.du().unwrap().pack_count, 1);
+}
+
+fn sample_with_tail() -> Sample {
+    let sample = sample();
+    let mut bytes = fs::read(&sample.pack).unwrap();
+    bytes.extend(noise(3, 999));
+    fs::write(&sample.pack, bytes).unwrap();
+    sample
+}
+
+// S-30
+#[test]
+fn a_lost_index_is_made_anew() {
+    let sample = sample();
+    let refs = sample.fixture.store.refs().unwrap();
+    let Sample { fixture, digest, objects, .. } = sample;
+    let Fixture { root, store } = fixture;
+    drop(store);
+    for name in crate::index::Index::file_names() {
+        let _missing = fs::remove_file(root.path().join(name));
+    }
+    let store = Store::open(root.path(), &StoreOptions::default()).unwrap();
+    assert_eq!(store.refs().unwrap(), refs);
+    assert_eq!(store.read_blob(&digest, 100).unwrap(), b"document");
+    for object in &objects {
+        assert_eq!(ObjectId::of(&store.read(object).unwrap()), *object);
+    }
+    assert_clean(&store);
+    drop(store);
+    fs::write(root.path().join("index.sqlite"), noise(1, 4096)).unwrap();
+    let opened = Store::open(root.path(), &StoreOptions::default());
+    assert!(matches!(opened, Err(crate::StoreError::CorruptIndex { .. })), "{opened:?}");
+    let (store, report) = Store::rebuild(root.path(), &StoreOptions::default()).unwrap();
+    assert_eq!((report.packs, report.refs, report.dangling_refs.len()), (1, 1, 0));
+    assert_clean(&store);
+}
+
+#[test]
+fn a_rebuild_leaves_out_what_is_not_whole() {
+    let sample = sample();
+    let good = fs::read(&sample.pack).unwrap();
+    // The last frame with a payload of more than a megabyte holds a chunk.
+    let (offset, header) = entries(&good).into_iter().rfind(|(_, header)| header.raw > 100_000).unwrap();
+    let mut bad = good.clone();
+    bad[offset + ENTRY_HEADER + header.table as usize + 1] ^= 1;
+    fs::write(&sample.pack, &bad).unwrap();
+    let report = sample.fixture.store.rebuild_index().unwrap();
+    // The chunked object and the document above it.
+    assert_eq!((report.incomplete_objects, report.dangling_refs.as_slice()), (2, &["ref".to_owned()][..]));
+    assert!(sample.fixture.store.prepare_gc(&GcPolicy::default()).is_err());
+    let kinds: Vec<FindingKind> = fsck(&sample.fixture.store).findings.iter().map(|f| f.kind).collect();
+    assert!(kinds.contains(&FindingKind::DanglingRef), "{kinds:?}");
+}
+
+#[test]
+fn a_repair_forgets_what_is_damaged_and_putting_it_again_mends() {
+    let sample = sample();
+    let store = &sample.fixture.store;
+    let mut bytes = fs::read(&sample.pack).unwrap();
+    let (offset, _) = entries(&bytes)[0];
+    bytes[offset + ENTRY_HEADER + 3] ^= 1;
+    fs::write(&sample.pack, &bytes).unwrap();
+    let repair = FsckOptions { repair: true };
+    let session = sample.fixture.session();
+    let busy = store.fsck(&repair, &mut |_| {});
+    assert!(matches!(busy, Err(crate::StoreError::InUse { sessions: 1 })), "{busy:?}");
+    drop(session);
+    let report = store.fsck(&repair, &mut |_| {}).unwrap();
+    assert!(report.forgotten_objects > 0);
+    let session = sample.fixture.session();
+    let contents = [text(1, 500), text(2, 600), text(3, 100_000), noise(4, (2 << 20) + 1)];
+    let objects: Vec<ObjectId> = contents.iter().map(|content| put(&session, content)).collect();
+    session.put_blob(b"document", &objects).unwrap();
+    session.commit().unwrap();
+    drop(session);
+    for object in &sample.objects {
+        assert_eq!(ObjectId::of(&store.read(object).unwrap()), *object);
+    }
+    assert_eq!(store.read_blob(&sample.digest, 100).unwrap(), b"document");
+}
+
+#[test]
+fn a_missing_pack_is_named() {
+    let sample = sample();
+    fs::remove_file(&sample.pack).unwrap();
+    let report = fsck(&sample.fixture.store);
+    assert_eq!(report.findings[0].kind, FindingKind::PackMissing);
+    assert_eq!(report.findings[0].pack.as_ref(), Some(&sample.pack));
+    assert_eq!(report.findings[0].refs, ["ref"]);
+}

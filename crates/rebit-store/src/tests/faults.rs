@@ -1,0 +1,135 @@
+//! The anomaly loop: the script fails at its first operation, then at its second, until nothing fails.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use rebit_oci::Digest;
+use rebit_oci::object::ObjectSource;
+
+use super::*;
+use crate::StoreError;
+use crate::vfs::faulty::{Fault, FaultyVfs};
+
+/// What was acknowledged: a ref is there and whole, or known to be gone.
+type Acknowledged = BTreeMap<&'static str, Option<Digest>>;
+
+fn image(session: &Session, ref_name: &'static str, seed: u64) -> Result<Digest, StoreError> {
+    let objects = [text(seed, 3000), noise(seed, 70_000), noise(seed + 1, (2 << 20) + 5)];
+    let mut ids = Vec::new();
+    for content in &objects {
+        ids.push(session.put_blob(content, &[])?.1);
+    }
+    session.commit()?;
+    let (digest, root) = session.put_blob(ref_name.as_bytes(), &ids)?;
+    session.set_ref(ref_name, &digest, &root, at(seed))?;
+    Ok(digest)
+}
+
+fn script(root: &std::path::Path, vfs: &FaultyVfs, done: &mut Acknowledged) -> Result<(), StoreError> {
+    let store = Store::open_with(root, &StoreOptions::default(), Arc::new(vfs.clone()))?;
+    let session = store.session()?;
+    done.insert("a", Some(image(&session, "a", 10)?));
+    done.insert("b", Some(image(&session, "b", 20)?));
+    drop(session);
+    done.remove("a");
+    store.delete_ref("a")?;
+    done.insert("a", None);
+    store.execute_gc(store.prepare_gc(&GcPolicy::default())?)?;
+    let session = store.session()?;
+    done.insert("c", Some(image(&session, "c", 30)?));
+    drop(session);
+    store.execute_gc(store.prepare_gc(&GcPolicy::default())?)?;
+    Ok(())
+}
+
+fn check(store: &Store, done: &Acknowledged, context: &str) {
+    let report = fsck(store);
+    assert!(report.is_clean(), "{context}: {:#?}", report.findings);
+    for (ref_name, digest) in done {
+        let found = store.get_ref(ref_name).unwrap();
+        assert_eq!(found.as_ref().map(|entry| entry.digest), *digest, "{context}: ref {ref_name}");
+        let Some(entry) = found else { continue };
+        for edge in store.edges(&entry.root).unwrap() {
+            assert!(store.read(&edge).is_ok(), "{context}: {ref_name} is not whole");
+        }
+        assert_eq!(store.read_blob(&entry.digest, 100).unwrap(), ref_name.as_bytes(), "{context}");
+    }
+}
+
+fn anomaly_loop(fault: Fault) -> u64 {
+    for nth in 1.. {
+        let root = tempfile::tempdir().unwrap();
+        // Making the store is not part of the script: the files it syncs are not behind the seam.
+        drop(Store::open(root.path(), &StoreOptions::default()).unwrap());
+        let vfs = FaultyVfs::new(root.path(), fault, nth);
+        let mut done = Acknowledged::new();
+        let result = script(root.path(), &vfs, &mut done);
+        if fault == Fault::PowerLoss && vfs.reached() {
+            vfs.lose_power().unwrap();
+        }
+        let context = format!("{fault:?} at operation {nth}, {result:?}");
+        let store = Store::open(root.path(), &StoreOptions::default()).unwrap();
+        check(&store, &done, &context);
+        // The store goes on: a collection, a new image, an index from nothing.
+        collect(&store);
+        check(&store, &done, &context);
+        let session = store.session().unwrap();
+        done.insert("d", Some(image(&session, "d", 40).unwrap()));
+        drop(session);
+        check(&store, &done, &context);
+        let refs = store.refs().unwrap();
+        drop(store);
+        let (store, _) = Store::rebuild(root.path(), &StoreOptions::default()).unwrap();
+        assert_eq!(store.refs().unwrap(), refs, "{context}");
+        check(&store, &done, &context);
+        if !vfs.reached() {
+            assert!(result.is_ok(), "{context}");
+            return nth;
+        }
+        let harmless = fault == Fault::Fail;
+        assert!(harmless || result.is_err(), "{context}");
+    }
+    unreachable!("the loop ends when no operation fails")
+}
+
+// S-60: each of these counts how many operations there were, so that the loop is known to have run.
+#[test]
+fn any_operation_may_fail() {
+    assert!(anomaly_loop(Fault::Fail) > 20);
+}
+
+#[test]
+fn the_process_may_be_killed_at_any_operation() {
+    assert!(anomaly_loop(Fault::Kill) > 20);
+}
+
+#[test]
+fn the_power_may_fail_at_any_operation() {
+    assert!(anomaly_loop(Fault::PowerLoss) > 20);
+}
+
+#[test]
+fn the_disk_may_be_full_at_any_operation() {
+    assert!(anomaly_loop(Fault::NoSpace) > 20);
+}
+
+// S-62
+#[test]
+fn a_full_disk_says_so_and_a_collection_works() {
+    let root = tempfile::tempdir().unwrap();
+    drop(Store::open(root.path(), &StoreOptions::default()).unwrap());
+    let vfs = FaultyVfs::new(root.path(), Fault::NoSpace, u64::MAX);
+    let store = Store::open_with(root.path(), &StoreOptions::default(), Arc::new(vfs.clone())).unwrap();
+    let session = store.session().unwrap();
+    put(&session, &noise(1, 1 << 20));
+    session.commit().unwrap();
+    drop(session);
+    let vfs = FaultyVfs::new(root.path(), Fault::NoSpace, 1);
+    let store = Store::open_with(root.path(), &StoreOptions::default(), Arc::new(vfs.clone())).unwrap();
+    let session = store.session();
+    // Even starting a lease is a write; a full disk has its own error.
+    assert!(matches!(session, Err(StoreError::DiskFull { .. })), "{session:?}");
+    vfs.heal();
+    let freed = collect(&store).freed_bytes;
+    assert!(freed > 1 << 19, "{freed}");
+}

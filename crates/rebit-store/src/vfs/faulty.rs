@@ -1,0 +1,273 @@
+//! A file system that fails at the n-th operation, for tests.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use super::{RealVfs, Vfs, VfsFile};
+
+/// What happens at the chosen operation.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Fault {
+    /// It fails with an I/O error, once.
+    Fail,
+    /// It and every later write fail for want of space, until [`FaultyVfs::heal`].
+    NoSpace,
+    /// The process is killed: the operation and all later ones fail; what was written stays.
+    Kill,
+    /// The power is lost: as `Kill`, and what was not synced is gone. [`FaultyVfs::lose_power`] makes it so.
+    PowerLoss,
+}
+
+/// Counts operations and fails at the n-th (from 1).
+#[derive(Debug, Clone)]
+pub struct FaultyVfs {
+    state: Arc<Mutex<State>>,
+}
+
+#[derive(Debug)]
+struct State {
+    root: PathBuf,
+    fault: Fault,
+    countdown: u64,
+    broken: bool,
+    /// The durable length of files written to; `None` when the file's name itself is not durable.
+    files: BTreeMap<PathBuf, FileState>,
+    /// The index files as of the last durable commit.
+    index: Vec<(PathBuf, Vec<u8>)>,
+}
+
+#[derive(Debug, Clone, Default)]
+struct FileState {
+    named: bool,
+    synced: Vec<u8>,
+}
+
+#[derive(Debug)]
+struct FaultyFile {
+    inner: Box<dyn VfsFile>,
+    path: PathBuf,
+    vfs: FaultyVfs,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    Read,
+    Write,
+}
+
+impl FaultyVfs {
+    /// Fails with `fault` at operation `nth` of the store at `root`.
+    #[must_use]
+    pub fn new(root: &Path, fault: Fault, nth: u64) -> Self {
+        let state = State {
+            root: root.to_owned(),
+            fault,
+            countdown: nth,
+            broken: false,
+            files: BTreeMap::new(),
+            index: Vec::new(),
+        };
+        Self { state: Arc::new(Mutex::new(state)) }
+    }
+
+    /// Whether the chosen operation was reached.
+    #[must_use]
+    pub fn reached(&self) -> bool {
+        self.lock().countdown == 0
+    }
+
+    /// Lets every later operation succeed.
+    pub fn heal(&self) {
+        let mut state = self.lock();
+        state.broken = false;
+        state.countdown = u64::MAX;
+    }
+
+    /// Puts the files under the root into the state that the disk is sure to have. No store may be open.
+    ///
+    /// # Errors
+    /// The operating system's.
+    pub fn lose_power(&self) -> io::Result<()> {
+        let state = self.lock();
+        for (path, file) in &state.files {
+            if file.named {
+                fs::write(path, &file.synced)?;
+            } else if path.exists() {
+                fs::remove_file(path)?;
+            }
+        }
+        if !state.index.is_empty() {
+            for name in ["index.sqlite", "index.sqlite-wal", "index.sqlite-shm"] {
+                let path = state.root.join(name);
+                if path.exists() {
+                    fs::remove_file(path)?;
+                }
+            }
+            for (path, bytes) in &state.index {
+                fs::write(path, bytes)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn step(&self, kind: Kind) -> io::Result<MutexGuard<'_, State>> {
+        let mut state = self.lock();
+        if state.countdown > 0 && kind == Kind::Write {
+            state.countdown -= 1;
+            if state.countdown == 0 {
+                state.broken = state.fault != Fault::Fail;
+                return Err(state.fault.error());
+            }
+        }
+        let stopped = matches!(state.fault, Fault::Kill | Fault::PowerLoss) || kind == Kind::Write;
+        if state.broken && stopped {
+            return Err(state.fault.error());
+        }
+        Ok(state)
+    }
+}
+
+impl Fault {
+    fn error(self) -> io::Error {
+        match self {
+            Self::NoSpace => io::Error::from(io::ErrorKind::StorageFull),
+            Self::Fail | Self::Kill | Self::PowerLoss => io::Error::other("fault injected by a test"),
+        }
+    }
+}
+
+impl State {
+    /// A file that existed before this file system watched it is durable as it is.
+    fn adopt(&mut self, path: &Path) -> io::Result<&mut FileState> {
+        if !self.files.contains_key(path) {
+            let state = FileState { named: true, synced: fs::read(path)? };
+            self.files.insert(path.to_owned(), state);
+        }
+        Ok(self.files.entry(path.to_owned()).or_default())
+    }
+}
+
+impl Vfs for FaultyVfs {
+    fn create(&self, path: &Path) -> io::Result<Box<dyn VfsFile>> {
+        let mut state = self.step(Kind::Write)?;
+        let inner = RealVfs.create(path)?;
+        state.files.insert(path.to_owned(), FileState::default());
+        drop(state);
+        Ok(Box::new(FaultyFile { inner, path: path.to_owned(), vfs: self.clone() }))
+    }
+
+    fn open(&self, path: &Path, write: bool) -> io::Result<Box<dyn VfsFile>> {
+        let mut state = self.step(Kind::Read)?;
+        let inner = RealVfs.open(path, write)?;
+        if write {
+            state.adopt(path)?;
+        }
+        drop(state);
+        Ok(Box::new(FaultyFile { inner, path: path.to_owned(), vfs: self.clone() }))
+    }
+
+    fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
+        let mut state = self.step(Kind::Write)?;
+        // The new name is durable only after the directory is synced; until then the old file is there.
+        if to.exists() {
+            state.adopt(to)?;
+        }
+        RealVfs.rename(from, to)?;
+        if let Some(moved) = state.files.remove(from) {
+            let pending = to.with_extension("pending-rename");
+            state.files.insert(pending, moved);
+        }
+        Ok(())
+    }
+
+    fn remove(&self, path: &Path) -> io::Result<()> {
+        let mut state = self.step(Kind::Write)?;
+        RealVfs.remove(path)?;
+        state.files.remove(path);
+        Ok(())
+    }
+
+    fn sync_dir(&self, path: &Path) -> io::Result<()> {
+        let mut state = self.step(Kind::Write)?;
+        RealVfs.sync_dir(path)?;
+        let renamed: Vec<PathBuf> = state
+            .files
+            .keys()
+            .filter(|file| file.extension().is_some_and(|extension| extension == "pending-rename"))
+            .cloned()
+            .collect();
+        for pending in renamed {
+            if let Some(file) = state.files.remove(&pending) {
+                state.files.insert(pending.with_extension("log"), file);
+            }
+        }
+        for (file, state) in &mut state.files {
+            if file.parent() == Some(path) {
+                state.named = true;
+            }
+        }
+        Ok(())
+    }
+
+    fn list(&self, path: &Path) -> io::Result<Vec<(String, u64)>> {
+        let _state = self.step(Kind::Read)?;
+        RealVfs.list(path)
+    }
+
+    fn before_commit(&self) -> io::Result<()> {
+        self.step(Kind::Write).map(drop)
+    }
+
+    fn after_commit(&self, durable: bool) {
+        let mut state = self.lock();
+        if durable && state.fault == Fault::PowerLoss && !state.broken {
+            let read = |name: &str| {
+                let path = state.root.join(name);
+                fs::read(&path).ok().map(|bytes| (path, bytes))
+            };
+            state.index = ["index.sqlite", "index.sqlite-wal"].into_iter().filter_map(read).collect();
+        }
+    }
+}
+
+impl VfsFile for FaultyFile {
+    fn read_exact_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<()> {
+        drop(self.vfs.step(Kind::Read)?);
+        self.inner.read_exact_at(buffer, offset)
+    }
+
+    fn write_all_at(&self, bytes: &[u8], offset: u64) -> io::Result<()> {
+        if let Err(error) = self.vfs.step(Kind::Write).map(drop) {
+            // A write that is cut short leaves a torn tail behind.
+            let _torn = self.inner.write_all_at(&bytes[..bytes.len() / 2], offset);
+            return Err(error);
+        }
+        self.inner.write_all_at(bytes, offset)
+    }
+
+    fn length(&self) -> io::Result<u64> {
+        self.inner.length()
+    }
+
+    fn truncate(&self, length: u64) -> io::Result<()> {
+        drop(self.vfs.step(Kind::Write)?);
+        self.inner.truncate(length)
+    }
+
+    fn sync(&self) -> io::Result<()> {
+        let mut state = self.vfs.step(Kind::Write)?;
+        self.inner.sync()?;
+        let content = fs::read(&self.path)?;
+        if let Some(file) = state.files.get_mut(&self.path) {
+            file.synced = content;
+        }
+        Ok(())
+    }
+}
