@@ -33,6 +33,8 @@ pub mod path;
 pub mod report;
 pub mod segment;
 pub mod tar;
+#[cfg(test)]
+mod testing;
 pub mod tree;
 pub mod walk;
 pub mod xattr;

@@ -1,1 +1,156 @@
+use std::collections::BTreeMap;
+use std::process::Command;
+use std::sync::Mutex;
+
+use rebit_oci::object::MemoryObjects;
+
 use super::*;
+use crate::codec::decode::{DecodeLimits, open};
+use crate::testing::{path, tree};
+use crate::{Compare, Metadata, Node, Tree, diff};
+
+mod golden;
+
+const ALL: [Compression; 3] = [Compression::None, Compression::Gzip, Compression::Zstd];
+
+fn options(compression: Compression) -> EncodeOptions {
+    EncodeOptions { epoch: 315_532_800, compression, format: LayerFormat::V1 }
+}
+
+#[derive(Default)]
+struct MapCache(Mutex<BTreeMap<(SegmentKey, String), (ObjectId, u64)>>);
+
+impl SegmentCache for MapCache {
+    fn get(&self, key: &SegmentKey, encoder: &str) -> Option<(ObjectId, u64)> {
+        self.0.lock().unwrap().get(&(*key, encoder.to_owned())).copied()
+    }
+
+    fn put(&self, key: &SegmentKey, encoder: &str, part: ObjectId, size: u64) {
+        self.0.lock().unwrap().insert((*key, encoder.to_owned()), (part, size));
+    }
+}
+
+/// A tree of some megabytes with files of all sizes.
+fn large_tree(objects: &MemoryObjects) -> Tree {
+    let mut upper = Tree::new();
+    for number in 0..400_u32 {
+        let size = (number * 7919 % 60_000) as usize + if number == 77 { 5_000_000 } else { 0 };
+        let content: Vec<u8> = (0..size).map(|at| (at as u32 * number >> 5) as u8).collect();
+        let object = objects.put(&content, &[]).unwrap();
+        let node = Node::file(Metadata::new(0o644, 0), object, size as u64);
+        upper.insert(path(format!("d{}/f{number}", number / 20)), node, &Metadata::default()).unwrap();
+    }
+    upper
+}
+
+fn blob(layer: &EncodedLayer, objects: &MemoryObjects) -> Vec<u8> {
+    layer.parts.iter().flat_map(|(part, _)| objects.read(part).unwrap().to_vec()).collect()
+}
+
+// L-1, L-40
+#[test]
+fn a_layer_is_what_it_says() {
+    let objects = MemoryObjects::new();
+    let changes = Changeset::full(&large_tree(&objects));
+    let mut plain = Vec::new();
+    write_tar(&changes, &objects, 315_532_800, &mut plain).unwrap();
+    for compression in ALL {
+        let layer =
+            encode_layer(&changes, &objects, &objects, &NoSegmentCache, &options(compression)).unwrap();
+        let blob = blob(&layer, &objects);
+        assert_eq!((layer.digest, layer.size), (Digest::of(&blob), blob.len() as u64));
+        assert_eq!(
+            (layer.diff_id, layer.uncompressed_size),
+            (DiffId(Digest::of(&plain)), plain.len() as u64)
+        );
+        assert!(layer.parts.len() > 8 && layer.cached_parts == 0);
+        let mut out = Vec::new();
+        open(&blob[..], DecodeLimits::default()).unwrap().read_to_end(&mut out).unwrap();
+        assert!(out == plain);
+    }
+}
+
+// L-2
+#[test]
+fn the_number_of_threads_does_not_show() {
+    let objects = MemoryObjects::new();
+    let changes = Changeset::full(&large_tree(&objects));
+    for compression in ALL {
+        let mut layers = [1, 2, 3, 8].map(|threads| {
+            let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
+            let encode =
+                || encode_layer(&changes, &objects, &objects, &NoSegmentCache, &options(compression));
+            pool.install(encode).unwrap()
+        });
+        layers.sort_by_key(|layer| layer.digest);
+        assert_eq!(layers.first(), layers.last());
+    }
+}
+
+#[test]
+fn known_segments_are_not_encoded_again() {
+    let objects = MemoryObjects::new();
+    let mut upper = large_tree(&objects);
+    let cache = MapCache::default();
+    let encode = |upper: &Tree| {
+        let changes = Changeset::full(upper);
+        encode_layer(&changes, &objects, &objects, &cache, &options(Compression::Gzip)).unwrap()
+    };
+    let cold = encode(&upper);
+    let warm = encode(&upper);
+    assert_eq!(warm.cached_parts, warm.parts.len());
+    assert_eq!(EncodedLayer { cached_parts: 0, ..warm }, cold);
+    upper.update_metadata(&path("d3/f60"), |metadata| metadata.mode = 0o755);
+    let changed = encode(&upper);
+    assert!(changed.cached_parts + 2 >= changed.parts.len() && changed.digest != cold.digest);
+    let afresh = encode_layer(
+        &Changeset::full(&upper),
+        &objects,
+        &objects,
+        &NoSegmentCache,
+        &options(Compression::Gzip),
+    );
+    assert_eq!(EncodedLayer { cached_parts: 0, ..changed }, afresh.unwrap());
+    // What the cache remembers may be gone or of another length; then it is made again.
+    for (part, size) in [(ObjectId::of(b"gone"), 4), (cold.parts[0].0, 1)] {
+        cache.0.lock().unwrap().values_mut().for_each(|known| *known = (part, size));
+        let layer = encode(&large_tree(&objects));
+        assert_eq!((layer.cached_parts, layer.digest), (0, cold.digest));
+    }
+}
+
+#[test]
+fn a_missing_content_is_an_error() {
+    let objects = MemoryObjects::new();
+    for size in [5, 5_000_000] {
+        let mut upper = Tree::new();
+        let node = Node::file(Metadata::default(), ObjectId::of(b"none"), size);
+        upper.insert(path("f"), node, &Metadata::default()).unwrap();
+        let changes = Changeset::full(&upper);
+        let result = encode_layer(&changes, &objects, &objects, &NoSegmentCache, &options(Compression::Gzip));
+        assert!(matches!(result, Err(EncodeError::Object { source: ObjectError::NotFound { .. } })));
+    }
+}
+
+/// Runs the golden tests of this very program on other processors, as emulated.
+// L-44
+#[test]
+fn the_processor_does_not_show() {
+    let emulator = ["qemu-x86_64", "qemu-x86_64-static"].into_iter().find(|name| {
+        Command::new(name).arg("--version").output().is_ok_and(|output| output.status.success())
+    });
+    let Some(emulator) = emulator.filter(|_| cfg!(target_arch = "x86_64")) else {
+        eprintln!("skipped: needs qemu-x86_64");
+        return;
+    };
+    for processor in ["qemu64", "Nehalem", "Haswell", "max"] {
+        let output = Command::new(emulator)
+            .args(["-cpu", processor])
+            .arg(std::env::current_exe().unwrap())
+            .arg("encode::tests::golden::")
+            .output()
+            .unwrap();
+        let text = String::from_utf8_lossy(&output.stdout);
+        assert!(output.status.success() && text.contains("2 passed"), "{processor}: {text}");
+    }
+}
