@@ -3,4 +3,12 @@
 //! One binary, one file for each topic. A test that needs root, a kernel feature, a peer or a package says what is missing and is
 //! skipped; `.ci/run` installs everything, so that nothing is skipped there.
 
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+
+mod build;
+mod calculator;
+mod determinism;
+mod errors;
+mod images;
+mod support;
 mod tidy;

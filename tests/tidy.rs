@@ -183,3 +183,47 @@ fn visit(directory: &Path, check: &mut dyn FnMut(&Path, &str)) {
         }
     }
 }
+
+#[test]
+fn every_dependency_is_under_a_licence_that_is_allowed() {
+    let policy = fs::read_to_string(root().join(".deny.toml")).unwrap();
+    let list = policy.split_once("allow = [").and_then(|(_, rest)| rest.split_once(']')).unwrap().0;
+    let allowed: BTreeSet<&str> = list.split(',').map(|item| item.trim().trim_matches('"')).collect();
+    let output = Command::new(env!("CARGO"))
+        .args(["metadata", "--format-version=1", "--locked"])
+        .current_dir(root())
+        .output()
+        .unwrap();
+    let metadata: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    for package in metadata["packages"].as_array().unwrap() {
+        let name = package["name"].as_str().unwrap();
+        let licence = package["license"].as_str().unwrap_or_else(|| panic!("{name} names no licence"));
+        assert!(satisfied(licence, &allowed), "{name} is under {licence}");
+    }
+}
+
+/// Whether a licence expression can be met with allowed licences: any alternative, all of its parts.
+fn satisfied(expression: &str, allowed: &BTreeSet<&str>) -> bool {
+    let expression = expression.replace('/', " OR ");
+    // The one shape with parentheses in use: alternatives that are all needed together with another licence.
+    if let Some((group, rest)) = expression.strip_prefix('(').and_then(|rest| rest.split_once(") AND ")) {
+        return satisfied(group, allowed) && satisfied(rest, allowed);
+    }
+    let all = |part: &str| part.split(" AND ").all(|licence| allowed.contains(licence.trim()));
+    expression.split(" OR ").any(all)
+}
+
+#[test]
+fn licence_expressions_are_understood() {
+    let allowed = BTreeSet::from(["MIT", "Unicode-3.0", "Apache-2.0"]);
+    for (expression, expected) in [
+        ("MIT", true),
+        ("GPL-3.0", false),
+        ("MIT/GPL-3.0", true),
+        ("MIT AND GPL-3.0", false),
+        ("(MIT OR GPL-3.0) AND Unicode-3.0", true),
+        ("(GPL-3.0 OR AGPL-3.0) AND Unicode-3.0", false),
+    ] {
+        assert_eq!(satisfied(expression, &allowed), expected, "{expression}");
+    }
+}

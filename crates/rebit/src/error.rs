@@ -120,8 +120,8 @@ impl From<rebit_store::StoreError> for CommandError {
 }
 
 /// The first trouble of the store or its disk among an error and its causes, and what to do about it.
-pub(crate) fn hint_of(error: &dyn Error) -> Option<&'static str> {
-    let mut next = Some(error);
+pub(crate) fn hint_of(error: &(dyn Error + 'static)) -> Option<&'static str> {
+    let mut next: Option<&(dyn Error + 'static)> = Some(error);
     while let Some(error) = next {
         if let Some(hint) = error.downcast_ref::<rebit_store::StoreError>().and_then(store_hint) {
             return Some(hint);

@@ -10,9 +10,9 @@ use std::sync::Arc;
 
 use rebit_dockerfile::glob;
 use rebit_dockerfile::mode::ChmodMode;
-use rebit_layer::codec::Decoder;
+use rebit_layer::codec::decode::{self, DecodeLimits};
 use rebit_layer::tar::read::ReadOptions;
-use rebit_layer::{Conflict, Kind, Limits, Metadata, Node, Tree, TreePath, read_layer};
+use rebit_layer::{Conflict, Kind, Metadata, Node, Tree, TreePath, read_layer};
 use rebit_oci::ObjectId;
 use rebit_oci::encode::Preimage;
 use rebit_oci::object::Objects;
@@ -249,8 +249,7 @@ fn graft(
 
 /// The tree in an archive, or `None` when the file is none.
 fn unpack(object: &ObjectId, objects: &dyn Objects, epoch: i64) -> Result<Option<Tree>, StepProblem> {
-    let limits = Limits::default();
-    let mut content = Decoder::open(objects.open(object)?, &limits.decode)
+    let mut content = decode::open(objects.open(object)?, DecodeLimits::default())
         .map_err(|source| StepProblem::Archive { source: Box::new(source) })?;
     let mut start = vec![0; 512];
     let mut filled = 0;
@@ -267,7 +266,7 @@ fn unpack(object: &ObjectId, objects: &dyn Objects, epoch: i64) -> Result<Option
         return Ok(None);
     }
     let reader = std::io::Read::chain(std::io::Cursor::new(start), content);
-    let options = ReadOptions { whiteouts: false, limits };
+    let options = ReadOptions::archive();
     let mut reader = reader;
     let read = read_layer(&mut reader, &Tree::with_root(Metadata::directory(epoch)), objects, &options)
         .map_err(|source| StepProblem::Archive { source: Box::new(source) })?;

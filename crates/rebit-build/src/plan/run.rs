@@ -25,7 +25,7 @@ pub(super) fn plan_run(
         Program::File { name, content } => {
             let path = format!("/dev/pipes/{name}");
             script = Some(Script { path: path.clone(), content });
-            vec![path]
+            with_shell(state, path)
         }
     };
     let network = match run.network.as_ref().map(|network| network.value) {

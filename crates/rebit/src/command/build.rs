@@ -112,7 +112,8 @@ fn write_output(
         BuildOutput::OciLayout(path) => Place::Oci { path: path.clone(), tag: None },
         BuildOutput::DockerArchive(path) => Place::DockerArchive { path: path.clone(), name: None },
     };
-    Ok(rebit_image::export(session, image, &place, names)?)
+    rebit_image::export(session, image, &place, names)?;
+    Ok(())
 }
 
 fn write_local(session: &Session, image: &StoredImage, path: &Path) -> Result<(), CommandError> {

@@ -16,8 +16,8 @@ pub(crate) fn history(flags: &Flags, command: &History) -> Result<(), CommandErr
     }
     let row = |entry: &rebit_image::HistoryRow| {
         let digest =
-            entry.digest.map(|digest| if command.no_trunc { digest.to_string() } else { digest.short() });
-        let made_by = entry.created_by.clone().unwrap_or_default();
+            entry.layer.map(|digest| if command.no_trunc { digest.to_string() } else { digest.short() });
+        let made_by = entry.created_by.clone();
         vec![
             digest.unwrap_or_else(|| "-".to_owned()),
             entry.created.clone().unwrap_or_else(|| "-".to_owned()),

@@ -1,5 +1,7 @@
 //! `rebit images`.
 
+use rebit_oci::Reference;
+
 use crate::environment;
 use crate::error::CommandError;
 use crate::flags::{Flags, Images};
@@ -16,14 +18,15 @@ pub(crate) fn images(flags: &Flags, command: &Images) -> Result<(), CommandError
     }
     let row = |image: &rebit_image::ImageSummary| {
         let digest = if command.no_trunc { image.digest.to_string() } else { image.digest.short() };
+        let name = image.name.parse::<Reference>().ok();
         vec![
-            image.name.familiar_name(),
-            image.name.tag().unwrap_or("-").to_owned(),
+            name.as_ref().map_or_else(|| image.name.clone(), Reference::familiar_name),
+            name.as_ref().and_then(|name| name.tag()).unwrap_or("-").to_owned(),
             digest,
-            image.platform.clone(),
+            image.platform.to_string(),
             image.layers.to_string(),
             size(image.size),
-            size(image.unpacked_size),
+            size(image.uncompressed_size),
         ]
     };
     let rows: Vec<Vec<String>> = images.iter().map(row).collect();

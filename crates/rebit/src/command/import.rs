@@ -4,7 +4,7 @@ use std::fs::File;
 use std::io::{self, Read};
 
 use rebit_build::plan::DEFAULT_EPOCH;
-use rebit_image::{ImportOptions, Place, RootfsOptions, StoredImage};
+use rebit_image::{ImportOptions, Place, Platform, RootfsOptions, StoredImage};
 use rebit_oci::Reference;
 use serde_json::json;
 
@@ -22,26 +22,23 @@ pub(crate) fn import(flags: &Flags, command: &Import) -> Result<(), CommandError
         Some(text) => environment::parse_platform(text)?,
         None => environment::native_platform(),
     };
+    let platform = Platform { os: platform.os, architecture: platform.architecture, variant: platform.variant };
     let names = [name];
     let now = environment::now();
     let image = if command.rootfs {
+        let epoch = environment::source_date_epoch()?.unwrap_or(DEFAULT_EPOCH);
         let options = RootfsOptions {
-            epoch: environment::source_date_epoch()?.unwrap_or(DEFAULT_EPOCH),
             compression: compression(command.compression),
-            os: platform.os,
-            architecture: platform.architecture,
-            variant: platform.variant,
+            ..RootfsOptions::new(platform, epoch, now)
         };
-        rebit_image::import_rootfs(&session, &mut *open(&command.source)?, &names, &options, now)?
+        rebit_image::import_rootfs(&session, &mut *open(&command.source)?, &names, &options)?
     } else {
         let source = place(&command.source)?;
         if let Place::Store { .. } = source {
             return Err(CommandError::usage("the source is in the store already")
                 .hint("`rebit tag` gives it another name"));
         }
-        let options =
-            ImportOptions { os: platform.os, architecture: platform.architecture, variant: platform.variant };
-        rebit_image::import(&session, &source, &names, &options, now)?
+        rebit_image::import_place(&session, &source, &names, &ImportOptions::new(platform, now))?
     };
     report(&image, &names, command.json)
 }

@@ -21,7 +21,7 @@ mod verify;
 use clap::CommandFactory as _;
 use rebit_image::{Place, StoredImage};
 use rebit_oci::manifest::Compression;
-use rebit_oci::{Digest, Reference};
+use rebit_oci::Reference;
 use rebit_store::Session;
 
 use crate::error::CommandError;
@@ -63,17 +63,17 @@ fn store_name(text: &str) -> Result<Reference, CommandError> {
 
 /// Reads a place where an image is or goes to.
 fn place(text: &str) -> Result<Place, CommandError> {
-    Place::parse(text, true)
+    Place::parse_or_name(text)
         .map_err(|error| CommandError::new(&error).with_exit(crate::error::ExitKind::Usage))
 }
 
 /// Finds an image by name or digest.
 fn find(session: &Session, text: &str) -> Result<StoredImage, CommandError> {
-    let name = text.strip_prefix("store:").unwrap_or(text);
-    let found = match name.parse::<Digest>() {
-        Ok(digest) => rebit_image::find_by_digest(session, &digest)?,
-        Err(_) => rebit_image::find(session, &store_name(name)?)?,
+    let Place::Store { name } = place(text)? else {
+        return Err(CommandError::usage(format!("`{text}` is not an image of the store"))
+            .hint("bring it in with `rebit import` first"));
     };
+    let found = rebit_image::find_text(session, &name)?;
     let missing = || {
         CommandError::message(format!("there is no image `{name}` in the store"))
             .hint("`rebit images` lists what there is")

@@ -18,18 +18,22 @@ pub(crate) fn tag(flags: &Flags, command: &Tag) -> Result<(), CommandError> {
 }
 
 pub(crate) fn rm(flags: &Flags, command: &Rm) -> Result<(), CommandError> {
-    let names = command.images.iter().map(|name| store_name(name)).collect::<Result<Vec<_>, _>>()?;
     let store = environment::open_store(flags)?;
     let mut missing = Vec::new();
-    for name in &names {
-        if rebit_image::untag(&store, name)? {
-            line(format!("removed {}", name.familiar()))?;
-        } else {
-            missing.push(name.familiar());
+    for text in &command.images {
+        let name = text.strip_prefix("store:").unwrap_or(text);
+        match rebit_image::untag(&store, name) {
+            Ok(removed) => removed.iter().try_for_each(|name| line(format!("removed {}", familiar(name))))?,
+            Err(rebit_image::ImageError::NotFound { .. }) => missing.push(name),
+            Err(error) => return Err(error.into()),
         }
     }
     if missing.is_empty() {
         return Ok(());
     }
     Err(CommandError::message(format!("there is no image {} in the store", missing.join(", "))))
+}
+
+fn familiar(name: &str) -> String {
+    name.parse::<rebit_oci::Reference>().map_or_else(|_| name.to_owned(), |name| name.familiar())
 }

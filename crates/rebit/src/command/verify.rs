@@ -1,6 +1,6 @@
 //! `rebit verify`.
 
-use rebit_image::{Place, VerifyReport};
+use rebit_image::{Finding, Place, VerifyError, VerifyReport};
 use rebit_oci::Digest;
 use serde_json::json;
 
@@ -13,42 +13,58 @@ use crate::output::{self, line, say, size};
 pub(crate) fn verify(flags: &Flags, command: &Verify) -> Result<(), CommandError> {
     let place = place(&command.image)?;
     let expected = match &command.digest {
-        Some(text) => Some(
-            text.parse::<Digest>().map_err(|error| CommandError::new(&error).with_exit(ExitKind::Usage))?,
-        ),
+        Some(text) => {
+            Some(text.parse::<Digest>().map_err(|error| CommandError::new(&error).with_exit(ExitKind::Usage))?)
+        }
         None => None,
     };
-    let report = match &place {
+    let result = match &place {
         Place::Store { .. } => {
             let store = environment::open_store(flags)?;
-            rebit_image::verify(&place, Some(&store.session()?), expected)?
+            rebit_image::verify(Some(&store.session()?), &place, expected)
         }
-        _ => rebit_image::verify(&place, None, expected)?,
+        _ => rebit_image::verify(None, &place, expected),
     };
-    if command.json {
-        output::json(&json!({
-            "verified": report.is_ok(),
-            "digests": report.manifests,
-            "blobs": report.blobs,
-            "bytes": report.bytes,
-            "findings": report.findings.iter().map(ToString::to_string).collect::<Vec<_>>(),
-        }))?;
-    } else {
-        print(&report)?;
+    match result {
+        Ok(report) => holds(&report, command.json),
+        Err(error) => Err(fails(&error, command.json)?),
     }
-    if report.is_ok() {
-        return Ok(());
-    }
-    Err(CommandError::message(format!("`{}` does not verify", command.image))
-        .with_exit(ExitKind::NotVerified))
 }
 
-fn print(report: &VerifyReport) -> Result<(), CommandError> {
-    report.findings.iter().for_each(|finding| say(format!("damaged: {finding}")));
-    report.notes.iter().for_each(|note| say(format!("note: {note}")));
-    if report.is_ok() {
-        say(format!("verified {} blobs, {}", report.blobs, size(report.bytes)));
-        report.manifests.iter().try_for_each(|digest| line(digest.to_string()))?;
+fn holds(report: &VerifyReport, as_json: bool) -> Result<(), CommandError> {
+    if as_json {
+        return output::json(&json!({"verified": true, "report": report}));
     }
-    Ok(())
+    report.orphans.iter().for_each(|digest| say(format!("note: no image names blob {digest}")));
+    say(format!("verified {} blobs, {}", report.blobs, size(report.bytes)));
+    report.images.iter().try_for_each(|image| line(image.digest.to_string()))
+}
+
+/// Says what does not hold. An image that could not be checked at all is a failure of another kind.
+fn fails(error: &VerifyError, as_json: bool) -> Result<CommandError, CommandError> {
+    let found: &[Finding] = match error {
+        VerifyError::Findings { findings, .. } => findings,
+        _ => &[],
+    };
+    if as_json {
+        output::json(&json!({"verified": false, "reason": error.to_string(), "findings": found}))?;
+    } else {
+        found.iter().for_each(|finding| say(format!("damaged: {}", describe(finding))));
+    }
+    let text = CommandError::new(error);
+    Ok(match error {
+        VerifyError::Findings { .. } => text.with_exit(ExitKind::NotVerified),
+        VerifyError::NotExpected { found, .. } => {
+            let found: Vec<String> = found.iter().map(Digest::to_string).collect();
+            text.with_exit(ExitKind::NotVerified).hint(format!("it holds {}", found.join(", ")))
+        }
+        VerifyError::Image { .. } => text,
+    })
+}
+
+fn describe(finding: &Finding) -> String {
+    let blob = finding.blob.map(|digest| format!("blob {digest}"));
+    let entry = finding.entry.as_ref().map(|entry| format!("`{entry}`"));
+    let what: Vec<String> = blob.into_iter().chain(entry).collect();
+    if what.is_empty() { finding.problem.clone() } else { format!("{}: {}", what.join(" in "), finding.problem) }
 }

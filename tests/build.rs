@@ -1,0 +1,211 @@
+//! Building: what is run, what is not, and what comes out.
+
+use std::fs;
+
+use crate::support::{World, can_build};
+
+const DOCKERFILE: &str = "FROM busybox AS unused
+RUN echo unused > /unused && exit 1
+FROM busybox AS build
+WORKDIR /src
+COPY . .
+RUN cat a.txt b.txt > /out && echo built
+FROM scratch
+COPY --from=build /out /out
+CMD [\"/out\"]
+";
+
+fn world() -> World {
+    let world = World::new().with_busybox();
+    world.write("context/Dockerfile", DOCKERFILE);
+    world.write("context/.dockerignore", "Dockerfile\n.dockerignore\nignored\n");
+    world.write("context/a.txt", "a\n");
+    world.write("context/b.txt", "b\n");
+    world.write("context/ignored", "1\n");
+    world
+}
+
+/// Builds and returns the digest and what was said.
+fn build(world: &World) -> (String, String) {
+    let ended = world.run(["build", "--progress=plain", "-t", "out", "context"]);
+    assert_eq!(ended.code, 0, "{}", ended.stderr);
+    (ended.stdout.trim().to_owned(), ended.stderr)
+}
+
+fn ran(said: &str) -> Vec<&str> {
+    let done: Vec<&str> = said
+        .lines()
+        .filter(|line| line.contains(" DONE "))
+        .filter_map(|line| line.split(' ').next())
+        .collect();
+    said.lines()
+        .filter(|line| line.contains('['))
+        .filter(|line| done.iter().any(|number| line.split(' ').next() == Some(number)))
+        .filter_map(|line| line.split_once("] ").map(|(_, step)| step))
+        .collect()
+}
+
+#[test]
+fn only_what_changed_is_run_again() {
+    if !can_build() {
+        return;
+    }
+    let world = world();
+    let (first, said) = build(&world);
+    assert_eq!(ran(&said).len(), 4, "{said}");
+    assert!(!said.contains("unused"), "a stage that is not needed was run: {said}");
+
+    let (again, said) = build(&world);
+    assert_eq!((again.as_str(), ran(&said).len()), (first.as_str(), 0), "{said}");
+    assert_eq!(said.matches("CACHED").count(), 4, "{said}");
+
+    // Touched, and ignored files changed: nothing is run.
+    world.write("context/a.txt", "a\n");
+    world.write("context/ignored", "2\n");
+    let (touched, said) = build(&world);
+    assert_eq!((touched.as_str(), ran(&said).len()), (first.as_str(), 0), "{said}");
+
+    // Changed: what depends on it is run, and nothing before it.
+    world.write("context/a.txt", "A\n");
+    let (changed, said) = build(&world);
+    assert_ne!(changed, first);
+    assert_eq!(
+        ran(&said),
+        ["COPY . .", "RUN cat a.txt b.txt > /out && echo built", "COPY --from=build /out /out"],
+        "{said}"
+    );
+
+    // Changed without effect on the output: the step is run, and what follows it is known.
+    world.write("context/a.txt", "A\nb\n");
+    world.write("context/b.txt", "");
+    let (same, said) = build(&world);
+    assert_eq!(same, changed, "{said}");
+    assert_eq!(ran(&said).len(), 2, "early cutoff did not happen: {said}");
+    world.fsck();
+}
+
+#[test]
+fn the_result_holds_what_was_copied_and_nothing_else() {
+    if !can_build() {
+        return;
+    }
+    let world = world();
+    world.ok(["build", "-q", "-o", "type=local,dest=files", "context"]);
+    let names: Vec<_> = fs::read_dir(world.path("files")).unwrap().map(|e| e.unwrap().file_name()).collect();
+    assert_eq!(names, ["out"]);
+    assert_eq!(fs::read_to_string(world.path("files/out")).unwrap(), "a\nb\n");
+}
+
+#[test]
+fn a_process_sees_a_fixed_world_and_leaves_no_trace_of_it() {
+    if !can_build() {
+        return;
+    }
+    let world = World::new().with_busybox();
+    let script = "FROM busybox
+RUN hostname > /seen && umask >> /seen && pwd >> /seen && id -u >> /seen && env | sort >> /seen && ls /proc/1/cmdline >> /seen
+RUN true
+USER web
+WORKDIR /made
+RUN id > /tmp/web && pwd >> /tmp/web
+";
+    world.write("context/Dockerfile", script);
+    world.ok(["build", "-q", "-o", "files", "context"]);
+    let seen = fs::read_to_string(world.path("files/seen")).unwrap();
+    let expected = "rebit\n0022\n/\n0\nHOME=/root\nPATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin\nPWD=/\nSHLVL=1\nSOURCE_DATE_EPOCH=315532800\n/proc/1/cmdline\n";
+    assert_eq!(seen, expected);
+    let web = fs::read_to_string(world.path("files/tmp/web")).unwrap();
+    assert_eq!(web, "uid=33(web) gid=34(web) groups=34(web)\n/made\n");
+    for stub in ["proc", "sys", "dev", "etc/hosts", "etc/resolv.conf"] {
+        assert!(!world.path("files").join(stub).exists(), "`{stub}` is in the image");
+    }
+}
+
+#[test]
+fn copies_follow_the_rules_of_the_reference() {
+    if !can_build() {
+        return;
+    }
+    let world = World::new().with_busybox();
+    for file in ["d/x", "d/sub/y", "one", "two.txt", "three.txt"] {
+        world.write(&format!("context/{file}"), file);
+    }
+    std::os::unix::fs::symlink("d", world.path("context/link")).unwrap();
+    let dockerfile = "FROM busybox
+RUN mkdir -p /exists/sub && ln -s /exists /alias && echo old > /exists/x
+COPY d /exists
+COPY one /alias/renamed
+COPY *.txt /texts/
+COPY link /linked
+COPY --chown=web:34 --chmod=0600 one /owned
+COPY --chown=7 d /numbers
+COPY <<inline /inline
+text
+inline
+ADD one /added/
+";
+    world.write("context/Dockerfile", dockerfile);
+    world.ok(["build", "-q", "-t", "copies", "context"]);
+    let shell = |script: &str| world.ok(["run", "copies", "/bin/sh", "-c", script]);
+    assert_eq!(shell("cd /exists && cat x sub/y renamed"), "d/xd/sub/yone");
+    assert_eq!(shell("ls /texts /linked"), "/linked:\nsub\nx\n\n/texts:\nthree.txt\ntwo.txt\n");
+    assert_eq!(shell("stat -c '%a %u %g' /owned /numbers/sub/y /numbers"), "600 33 34\n644 7 7\n755 7 7\n");
+    assert_eq!(shell("cat /inline /added/one"), "text\none");
+}
+
+#[test]
+fn archives_are_unpacked_by_add_and_not_by_copy() {
+    if !can_build() {
+        return;
+    }
+    let world = World::new().with_busybox();
+    world.write("in/a/b", "content");
+    let tar = std::process::Command::new("tar")
+        .args(["-czf", "context.tgz", "--owner=5", "--group=6", "-C", "in", "a"])
+        .current_dir(world.dir.path())
+        .status()
+        .unwrap();
+    assert!(tar.success());
+    fs::create_dir(world.path("context")).unwrap();
+    fs::rename(world.path("context.tgz"), world.path("context/a.tgz")).unwrap();
+    world.write("context/Dockerfile", "FROM busybox\nADD a.tgz /added\nCOPY a.tgz /copied\n");
+    world.ok(["build", "-q", "-t", "archives", "context"]);
+    let shown = world.ok([
+        "run",
+        "archives",
+        "/bin/sh",
+        "-c",
+        "cat /added/a/b; stat -c ' %u %g %F' /added/a/b /copied",
+    ]);
+    assert_eq!(shown, "content 5 6 regular file\n 0 0 regular file\n");
+}
+
+#[test]
+fn removals_and_replacements_reach_the_image() {
+    if !can_build() {
+        return;
+    }
+    let world = World::new().with_busybox();
+    let dockerfile = "FROM busybox
+RUN mkdir -p /d/e /f && echo 1 > /d/e/x && echo 2 > /d/y && echo 3 > /f/z && ln /f/z /f/hard
+RUN rm -r /d && mkdir /d && echo 4 > /d/new && rm /f/z && rm -r /tmp && ln -s /d /tmp
+RUN ls -R /d /f && cat /tmp/new
+";
+    world.write("context/Dockerfile", dockerfile);
+    world.ok(["build", "-q", "-t", "removed", "-o", "type=oci,dest=out.tar", "context"]);
+    world.ok(["verify", "oci-archive:out.tar"]);
+    // In another store the trees come from the layers alone.
+    world.ok(["--store", "other", "import", "oci-archive:out.tar", "store:removed"]);
+    for store in ["store", "other"] {
+        let shown = world.ok([
+            "--store",
+            store,
+            "run",
+            "removed",
+            "/bin/sh",
+            "-c",
+            "ls -R /d /f; cat /tmp/new /f/hard",
+        ]);
+        assert_eq!(shown, "/d:\nnew\n\n/f:\nhard\n4\n3\n", "{store}");
+    }
+}

@@ -1,0 +1,101 @@
+//! The example of the README, from Debian's packages to a verified image of one file.
+
+use std::fs;
+use std::path::Path;
+use std::process::Command;
+
+use crate::support::{World, ended, has, is_root, skip};
+
+/// The mirror that this machine's own apt uses, so that the test needs no other.
+fn mirror() -> Option<String> {
+    let output = ended(Command::new("apt-get").args([
+        "indextargets",
+        "--format",
+        "$(REPO_URI) $(RELEASE)",
+        "Created-By: Packages",
+    ]));
+    let line = output.stdout.lines().find(|line| {
+        line.ends_with(" bookworm") || line.ends_with(" oldstable") || line.ends_with(" stable")
+    })?;
+    line.split(' ').next().map(str::to_owned)
+}
+
+#[test]
+fn the_example_becomes_an_image_of_one_file() {
+    if !is_root() || !has("mmdebstrap") || !has("apt-get") {
+        return;
+    }
+    let world = World::new();
+    let mut mmdebstrap = Command::new("mmdebstrap");
+    mmdebstrap.args(["--quiet", "--variant=minbase", "bookworm", "debian.tar"]).args(mirror());
+    let made = ended(mmdebstrap.current_dir(world.dir.path()));
+    if made.code != 0 {
+        skip(&format!("needs a Debian mirror: {}", made.stderr));
+        assert!(std::env::var_os("CI").is_none(), "nothing is skipped in CI");
+        return;
+    }
+    world.ok(["import", "--rootfs", "debian.tar", "store:debian:bookworm"]);
+    let example = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/examples/calculator");
+    copy(&example, &world.path("calculator"));
+    let build = |extra: &[&str]| {
+        let mut args = vec!["build", "--progress=plain", "-t", "calculator", "calculator"];
+        args.extend(extra);
+        let ended = world.run(args);
+        assert_eq!(ended.code, 0, "{}", ended.stderr);
+        (ended.stdout.trim().to_owned(), ended.stderr)
+    };
+    let (first, _) = build(&[]);
+    assert_eq!(world.ok(["run", "calculator", "2 * (3 + 4)", "1/8"]), "14\n0.125\n");
+    let (again, said) = build(&[]);
+    assert_eq!((again.as_str(), said.matches("CACHED").count()), (first.as_str(), 4), "{said}");
+
+    // A changed source: the packages stay installed, the compiler runs.
+    let source = world.path("calculator/calculator.go");
+    let text = fs::read_to_string(&source).unwrap();
+    fs::write(&source, text.replace("division by zero", "a division by zero")).unwrap();
+    let (changed, said) = build(&[]);
+    assert_ne!(changed, first);
+    assert_eq!(said.matches("CACHED").count(), 1, "{said}");
+    fs::write(&source, text).unwrap();
+    let (back, said) = build(&[]);
+    assert_eq!((back.as_str(), said.matches("CACHED").count()), (first.as_str(), 4), "{said}");
+
+    let images: serde_json::Value = serde_json::from_str(&world.ok(["images", "--json"])).unwrap();
+    let calculator = images
+        .as_array()
+        .unwrap()
+        .iter()
+        .find(|image| image["name"].as_str().unwrap().contains("calculator"))
+        .unwrap();
+    assert!(calculator["size"].as_u64().unwrap() < 3_000_000, "{calculator}");
+    world.ok(["export", "store:calculator", "oci-archive:calc.tar"]);
+    assert_eq!(world.ok(["verify", "oci-archive:calc.tar", "--digest", &first]).trim(), first);
+    unpack_with_umoci(&world);
+    world.fsck();
+}
+
+fn unpack_with_umoci(world: &World) {
+    if !has("umoci") {
+        return;
+    }
+    world.ok(["export", "store:calculator", "oci:layout:latest"]);
+    let unpacked = ended(
+        Command::new("umoci")
+            .args(["unpack", "--image", "layout:latest", "bundle"])
+            .current_dir(world.dir.path()),
+    );
+    assert_eq!(unpacked.code, 0, "{}", unpacked.stderr);
+    let names: Vec<_> =
+        fs::read_dir(world.path("bundle/rootfs")).unwrap().map(|e| e.unwrap().file_name()).collect();
+    assert_eq!(names, ["app"]);
+    let answer = ended(Command::new(world.path("bundle/rootfs/app")).arg("6*7"));
+    assert_eq!(answer.stdout, "42\n");
+}
+
+fn copy(from: &Path, to: &Path) {
+    fs::create_dir_all(to).unwrap();
+    for entry in fs::read_dir(from).unwrap() {
+        let entry = entry.unwrap();
+        fs::copy(entry.path(), to.join(entry.file_name())).unwrap();
+    }
+}
