@@ -306,6 +306,9 @@ struct Part {
     cached: bool,
 }
 
+/// A part that the cache knows.
+type Known = (ObjectId, Arc<[u8]>);
+
 impl Stage<'_> {
     fn run(&self, job: Job) -> Result<Part, EncodeError> {
         let encoder = codec::encoder_id(self.compression);
@@ -322,7 +325,7 @@ impl Stage<'_> {
     }
 
     /// The part from the cache, if the object is still there and as long as the cache says.
-    fn known(&self, key: &SegmentKey, encoder: &str) -> Result<Option<(ObjectId, Arc<[u8]>)>, EncodeError> {
+    fn known(&self, key: &SegmentKey, encoder: &str) -> Result<Option<Known>, EncodeError> {
         let Some((object, size)) = self.cache.get(key, encoder) else { return Ok(None) };
         match self.objects.read(&object) {
             Ok(bytes) if bytes.len() as u64 == size => Ok(Some((object, bytes))),

@@ -35,7 +35,7 @@ fn large_tree(objects: &MemoryObjects) -> Tree {
     let mut upper = Tree::new();
     for number in 0..400_u32 {
         let size = (number * 7919 % 60_000) as usize + if number == 77 { 5_000_000 } else { 0 };
-        let content: Vec<u8> = (0..size).map(|at| (at as u32 * number >> 5) as u8).collect();
+        let content: Vec<u8> = (0..size).map(|at| ((at as u32 * number) >> 5) as u8).collect();
         let object = objects.put(&content, &[]).unwrap();
         let node = Node::file(Metadata::new(0o644, 0), object, size as u64);
         upper.insert(path(format!("d{}/f{number}", number / 20)), node, &Metadata::default()).unwrap();

@@ -208,7 +208,7 @@ impl Mount {
         };
         checkout(&Changeset::full(lower), &mount.at("lower"), objects, &options).unwrap();
         let options = format!(
-            "lowerdir={},upperdir={},workdir={},userxattr,redirect_dir=off,metacopy=off",
+            "lowerdir={},upperdir={},workdir={},userxattr",
             mount.at("lower").display(),
             mount.at("upper").display(),
             mount.at("work").display()

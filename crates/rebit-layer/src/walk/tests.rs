@@ -26,7 +26,7 @@ fn context() -> TempDir {
         fs::write(at(name), content).unwrap();
         fs::set_permissions(at(name), fs::Permissions::from_mode(mode)).unwrap();
     }
-    for name in ["src", "src/deep", "skip", "skip/keep"] {
+    for name in ["src", "src/deep", "skip", "skip/keep", "skip/none"] {
         fs::set_permissions(at(name), fs::Permissions::from_mode(0o775)).unwrap();
     }
     fs::set_permissions(directory.path(), fs::Permissions::from_mode(0o755)).unwrap();

@@ -162,9 +162,9 @@ fn hard_links_share_the_file() {
 
 #[test]
 fn what_is_left_out_is_reported() {
-    let mut rows: Vec<Row<'_>> =
-        vec![(b'V', "volume", "", b""), (b'M', "multi", "", b"xx"), (b'5', ".wh..wh.aufs", "", b"")];
-    let mut bytes = archive(rows);
+    let rows: [Row<'_>; 3] =
+        [(b'V', "volume", "", b""), (b'M', "multi", "", b"xx"), (b'5', ".wh..wh.aufs", "", b"")];
+    let mut bytes = archive(&rows);
     bytes.truncate(bytes.len() - 1024);
     let records = [("SCHILY.xattr.user.ok", "value"), ("SCHILY.xattr.security.selinux", "x")];
     bytes.extend(pax(&records, (b'0', "a", "", b"x")));
@@ -378,7 +378,7 @@ fn gnu_tar_archives_are_read() {
     std::fs::hard_link(source.join("d").join(&long), source.join("link")).unwrap();
     let sparse = std::fs::File::create(source.join("sparse")).unwrap();
     sparse.set_len(1 << 20).unwrap();
-    for format in ["gnu", "posix", "ustar"] {
+    for format in ["gnu", "posix"] {
         let output = std::process::Command::new("tar")
             .args(["--format", format, "-cS", "-C"])
             .arg(&source)
@@ -388,10 +388,6 @@ fn gnu_tar_archives_are_read() {
             eprintln!("skipped: needs tar");
             return;
         };
-        if format == "ustar" {
-            // It cannot say the long name.
-            continue;
-        }
         assert!(output.status.success());
         let tree = read(&output.stdout, &Tree::new(), &ReadOptions::layer()).unwrap().tree;
         assert_eq!(tree.link_groups(), [[path(format!("d/{long}")), path("link")]], "{format}");
