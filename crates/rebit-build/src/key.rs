@@ -99,3 +99,87 @@ pub(crate) fn checkout(lower: TreeId, upper: TreeId) -> String {
     preimage.add("upper tree", upper.as_bytes());
     preimage.key().to_string()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::graph::CopySource;
+
+    fn run_op() -> RunOp {
+        RunOp {
+            args: vec!["/bin/sh".into(), "-c".into(), "true".into()],
+            script: None,
+            env: vec![("A".into(), "b".into())],
+            proxy_env: Vec::new(),
+            working_dir: "/".into(),
+            user: String::new(),
+            network: RunNetwork::Host,
+        }
+    }
+
+    fn copy_op() -> CopyOp {
+        CopyOp {
+            from: CopySource::Context,
+            sources: vec![SourcePath::Path("a".into())],
+            dest: "/b".into(),
+            chown: None,
+            chmod: None,
+            unpack: false,
+        }
+    }
+
+    /// every field that can reach the result changes the key, and the proxies do not.
+    #[test]
+    fn a_run_is_keyed_by_all_it_depends_on() {
+        let platform = BuildPlatform { os: "linux".into(), architecture: "amd64".into(), variant: None };
+        let key = |op: &RunOp, lower| run(op, TreeId([lower; 32]), 1, &platform, &[]).key();
+        let base = key(&run_op(), 0);
+        let change = |change: &dyn Fn(&mut RunOp)| {
+            let mut op = run_op();
+            change(&mut op);
+            key(&op, 0)
+        };
+        assert_ne!(key(&run_op(), 1), base);
+        assert_ne!(change(&|op| op.args[2] = "false".into()), base);
+        assert_ne!(change(&|op| op.env[0].1 = "c".into()), base);
+        assert_ne!(change(&|op| op.working_dir = "/x".into()), base);
+        assert_ne!(change(&|op| op.user = "web".into()), base);
+        assert_ne!(change(&|op| op.network = RunNetwork::None), base);
+        let script = crate::graph::Script { path: "p".into(), content: "c".into() };
+        assert_ne!(change(&|op| op.script = Some(script.clone())), base);
+        assert_eq!(change(&|op| op.proxy_env.push(("http_proxy".into(), "x".into()))), base);
+        assert_ne!(run(&run_op(), TreeId([0; 32]), 2, &platform, &[]).key(), base);
+        assert_ne!(run(&run_op(), TreeId([0; 32]), 1, &platform, &["h=1".into()]).key(), base);
+    }
+
+    ///
+    #[test]
+    fn a_copy_has_two_keys() {
+        let lower = TreeId([0; 32]);
+        let definition =
+            |op: &CopyOp, source| copy_definition(op, lower, Some(TreeId([source; 32])), 1).key();
+        assert_ne!(definition(&copy_op(), 1), definition(&copy_op(), 2));
+        assert_ne!(definition(&copy_op(), 1), copy_content(&copy_op(), lower, 1).key());
+        let mut other = copy_op();
+        other.chown = Some("1".into());
+        assert_ne!(definition(&copy_op(), 1), definition(&other, 1));
+        assert_ne!(copy_content(&copy_op(), lower, 1).key(), copy_content(&other, lower, 1).key());
+    }
+
+    ///
+    #[test]
+    fn a_layer_is_keyed_by_its_trees_epoch_and_compression() {
+        let key = |lower, upper, epoch, compression| {
+            layer(TreeId([lower; 32]), TreeId([upper; 32]), epoch, compression).key()
+        };
+        let base = key(0, 1, 2, Compression::Gzip);
+        for other in [
+            key(1, 1, 2, Compression::Gzip),
+            key(0, 0, 2, Compression::Gzip),
+            key(0, 1, 3, Compression::Gzip),
+            key(0, 1, 2, Compression::Zstd),
+        ] {
+            assert_ne!(other, base);
+        }
+    }
+}

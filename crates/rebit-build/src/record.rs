@@ -37,10 +37,18 @@ pub(crate) fn decode<'a, T: Deserialize<'a>>(bytes: &'a [u8]) -> Option<T> {
 mod tests {
     use super::*;
 
+    /// R-7, R-8, R-9.
     #[test]
     fn records_round_trip_and_garbage_is_none() {
         let record = StepRecord { tree: TreeId([7; 32]), network: true };
+        let text = format!(r#"{{"network":true,"tree":"{}"}}"#, "07".repeat(32));
+        assert_eq!(encode(&record), text.as_bytes());
         assert_eq!(decode(&encode(&record)), Some(record));
+        let (digest, object) = (Digest::of(b""), ObjectId([1; 32]));
+        let layer = LayerRecord { diff_id: DiffId(digest), digest, size: 5, object };
+        let text = format!(r#"{{"diff_id":"{digest}","digest":"{digest}","object":"{object}","size":5}}"#);
+        assert_eq!(encode(&layer), text.as_bytes());
+        assert_eq!(decode(&encode(&layer)), Some(layer));
         assert_eq!(decode::<StepRecord>(b"{}"), None);
         assert_eq!(decode::<LayerRecord>(b"\xff"), None);
     }

@@ -1,7 +1,7 @@
 //! The encoding that cache keys and other identities are hashes of.
 //!
 //! A [`Preimage`] is a sequence of named fields. It is written down, so that a hash never depends on
-//! `std::hash::Hash` or on a serialiser's defaults:
+//! `std::hash::Hash` or on a serialiser's defaults (`docs/format/record.md`, R-1 to R-3):
 //!
 //! 1. It starts with the domain and the version: both as a field.
 //! 2. A field is its name, then its value, each as a 64-bit little-endian length and the bytes.
@@ -95,6 +95,7 @@ mod tests {
         assert_eq!(make(&[("a", "b")]), make(&[("a", "b")]));
     }
 
+    ///
     #[test]
     fn an_empty_list_differs_from_none_and_from_one_empty_item() {
         let list = |items: &[&str]| {
@@ -106,6 +107,7 @@ mod tests {
         assert_ne!(list(&[]), Preimage::new("test", 1).key());
     }
 
+    ///
     #[test]
     fn the_encoding_is_frozen() {
         let mut preimage = Preimage::new("test", 1);

@@ -283,3 +283,145 @@ fn is_tar_header(block: &[u8]) -> bool {
         - field.iter().map(|b| u32::from(*b)).sum::<u32>();
     u32::from_str_radix(digits, 8).is_ok_and(|stated| stated == sum + blanks)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::graph::CopySource;
+    use rebit_oci::object::{MemoryObjects, ObjectSink as _};
+
+    const EPOCH: i64 = 7;
+
+    /// A tree from lines: `dir/` is a directory, `link -> target` a link, anything else a file holding its own path.
+    fn tree(objects: &MemoryObjects, lines: &[&str]) -> Tree {
+        let mut tree = Tree::new();
+        for line in lines {
+            let metadata = Metadata::new(if line.ends_with('/') { 0o700 } else { 0o640 }, 1);
+            let (path, node) = match line.split_once(" -> ") {
+                Some((path, target)) => (path, Node::symlink(metadata, target)),
+                None if line.ends_with('/') => (line.trim_end_matches('/'), Node::directory(metadata)),
+                None => {
+                    let object = objects.put(line.as_bytes(), &[]).unwrap();
+                    (*line, Node::file(metadata, object, line.len() as u64))
+                }
+            };
+            tree.insert(TreePath::parse(path).unwrap(), node, &Metadata::directory(1)).unwrap();
+        }
+        tree
+    }
+
+    fn op(sources: &[&str], dest: &str) -> CopyOp {
+        CopyOp {
+            from: CopySource::Context,
+            sources: sources.iter().map(|path| SourcePath::Path((*path).to_owned())).collect(),
+            dest: dest.to_owned(),
+            chown: None,
+            chmod: None,
+            unpack: false,
+        }
+    }
+
+    fn copy(op: &CopyOp, source: &[&str], lower: &[&str]) -> Result<Tree, StepProblem> {
+        let objects = MemoryObjects::new();
+        let (source, lower) = (Arc::new(tree(&objects, source)), tree(&objects, lower));
+        let selection = select(op, &source, &objects, EPOCH, "the build context")?;
+        place(op, &selection, &lower, &objects, EPOCH)
+    }
+
+    fn names(tree: &Tree) -> Vec<String> {
+        let shown = |(path, node): (&TreePath, &Node)| {
+            let suffix = if node.is_directory() { "/" } else { "" };
+            format!("{}{suffix}", String::from_utf8_lossy(path.as_bytes()))
+        };
+        tree.below(&TreePath::root()).map(shown).collect()
+    }
+
+    #[test]
+    fn sources_land_where_the_reference_says() {
+        let source = ["a", "b.txt", "c.txt", "d/", "d/x", "d/s/", "d/s/y", "l -> d", "up -> /../a"];
+        let check = |sources: &[&str], dest: &str, lower: &[&str], expected: &[&str]| {
+            let tree = copy(&op(sources, dest), &source, lower).unwrap();
+            assert_eq!(names(&tree), expected, "{sources:?} to {dest}");
+        };
+        check(&["a"], "/f", &[], &["f"]);
+        check(&["a"], "/f/", &[], &["f/", "f/a"]);
+        check(&["a"], "/f", &["f/"], &["f/", "f/a"]);
+        check(&["a"], "/f", &["g/", "f -> g"], &["f", "g/", "g/a"]);
+        check(&["a"], "/n/m/f", &[], &["n/", "n/m/", "n/m/f"]);
+        check(&["d"], "/e", &[], &["e/", "e/s/", "e/s/y", "e/x"]);
+        check(&["d", "a"], "/e/", &["e/z"], &["e/", "e/a", "e/s/", "e/s/y", "e/x", "e/z"]);
+        check(&["l"], "/e", &[], &["e/", "e/s/", "e/s/y", "e/x"]);
+        check(&["up"], "/e/", &[], &["e/", "e/up"]);
+        check(&["*.txt"], "/e/", &[], &["e/", "e/b.txt", "e/c.txt"]);
+        check(&["d/?"], "/e/", &[], &["e/", "e/x", "e/y"]);
+        check(&["none*"], "/e/", &[], &[]);
+        check(&["/../../a"], "/f", &[], &["f"]);
+        check(&["."], "/", &[], &["a", "b.txt", "c.txt", "d/", "d/s/", "d/s/y", "d/x", "l", "up"]);
+    }
+
+    #[test]
+    fn what_does_not_fit_is_an_error() {
+        let check = |sources: &[&str], dest: &str, lower: &[&str], expected: &str| {
+            let error = copy(&op(sources, dest), &["a", "d/", "d/x/", "loop -> loop"], lower)
+                .unwrap_err()
+                .to_string();
+            assert!(error.contains(expected), "{sources:?}: {error}");
+        };
+        check(&["none"], "/f", &[], "`none` does not exist in the build context");
+        check(&["a/"], "/f", &[], "`a/` is not a directory");
+        check(&["d"], "/f", &["f"], "f");
+        check(&["d"], "/", &["x"], "`/x` cannot be replaced");
+        check(&["a"], "/f/g", &["f"], "`/f` is not a directory");
+        check(&["loop"], "/f", &[], "too many symbolic links");
+        check(&["[a"], "/f", &[], "`[a` is not a valid pattern");
+    }
+
+    #[test]
+    fn metadata_is_of_the_source_unless_told_otherwise() {
+        let source = ["d/", "d/x"];
+        let metadata = |op: &CopyOp, lower: &[&str], path: &str| {
+            let tree = copy(op, &source, lower).unwrap();
+            let metadata = &tree.get(&TreePath::parse(path).unwrap()).unwrap().metadata;
+            (metadata.mode, metadata.uid, metadata.gid, metadata.mtime)
+        };
+        assert_eq!(metadata(&op(&["d"], "/n/e"), &[], "n/e/x"), (0o640, 0, 0, EPOCH));
+        assert_eq!(metadata(&op(&["d"], "/n/e"), &[], "n/e"), (0o700, 0, 0, EPOCH));
+        assert_eq!(metadata(&op(&["d"], "/n/e"), &[], "n"), (0o755, 0, 0, EPOCH));
+        assert_eq!(
+            metadata(&op(&["d"], "/e"), &["e/"], "e"),
+            (0o700, 0, 0, 1),
+            "a destination keeps its own"
+        );
+        let mut changed = op(&["d"], "/n/e");
+        (changed.chown, changed.chmod) = (Some("3:4".into()), Some("0505".into()));
+        assert_eq!(metadata(&changed, &[], "n/e/x"), (0o505, 3, 4, EPOCH));
+        assert_eq!(metadata(&changed, &[], "n"), (0o755, 3, 4, EPOCH));
+    }
+
+    #[test]
+    fn a_selection_is_described_by_what_is_copied() {
+        let describe = |source: &[&str], path: &str| {
+            let objects = MemoryObjects::new();
+            let source = Arc::new(tree(&objects, source));
+            let mut preimage = Preimage::new("test", 1);
+            select(&op(&[path], "/"), &source, &objects, EPOCH, "").unwrap().describe(&mut preimage);
+            preimage.key()
+        };
+        assert_eq!(describe(&["d/x", "other"], "d"), describe(&["d/x", "changed"], "d"));
+        assert_ne!(describe(&["d/x"], "d"), describe(&["d/y"], "d"));
+        assert_ne!(describe(&["d/x"], "d"), describe(&["d/x", "d/l -> x"], "d"));
+        assert_ne!(describe(&["a", "b"], "a"), describe(&["a", "b"], "b"));
+    }
+
+    #[test]
+    fn headers_are_told_from_other_blocks() {
+        assert!(!is_tar_header(&[0; 512]) && !is_tar_header(&[0; 100]) && !is_tar_header(&[b'7'; 512]));
+        let mut block = [0; 512];
+        block[0] = b'a';
+        let sum = u32::from(b'a') + 8 * u32::from(b' ');
+        block[148..156].copy_from_slice(format!("{sum:06o}\0 ").as_bytes());
+        assert!(is_tar_header(&block));
+        block[1] = b'b';
+        assert!(!is_tar_header(&block));
+    }
+}

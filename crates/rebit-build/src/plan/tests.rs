@@ -122,6 +122,7 @@ fn platform_arguments_have_to_be_declared() {
     );
 }
 
+///
 #[test]
 fn unused_build_arguments_are_named() {
     let args = [("USED", "1"), ("UNUSED", "1"), ("http_proxy", "p")];
