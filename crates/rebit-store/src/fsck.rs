@@ -204,7 +204,7 @@ impl Check<'_> {
 
     fn refs(&mut self) -> Result<(), StoreError> {
         let inner = &self.store.inner;
-        let (refs, dangling) = inner.index.snapshot("check", |index| {
+        let (refs, dangling, journal) = inner.index.snapshot("check", |index| {
             let refs = refs::all(index)?;
             let mut dangling = Vec::new();
             for entry in &refs {
@@ -214,7 +214,7 @@ impl Check<'_> {
                     dangling.push((entry.clone(), format!("its blob {} is missing", entry.digest)));
                 }
             }
-            Ok((refs, dangling))
+            Ok((refs, dangling, journal::read_committed(index, &inner.root, &*inner.vfs)?))
         })?;
         for (entry, reason) in dangling {
             let reason = format!("ref `{}`: {reason}", entry.name);
@@ -222,7 +222,6 @@ impl Check<'_> {
             finding.blobs.push(entry.digest);
             finding.refs.push(entry.name);
         }
-        let journal = journal::read(&inner.root, &*inner.vfs)?;
         for entry in refs {
             let noted = journal.refs.get(&entry.name);
             if noted.is_none_or(|noted| (noted.digest, noted.root) != (entry.digest, entry.root)) {

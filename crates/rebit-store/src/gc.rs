@@ -33,7 +33,7 @@ use crate::index::{Durability, Fail};
 use crate::lease::{self, LeaseId};
 use crate::store::Inner;
 use crate::{GcPlan, GcPolicy, GcReport, Store, StoreError};
-use crate::{checkout, journal, quota, refs, reserve, scratch};
+use crate::{checkout, journal, quota, reserve, scratch};
 
 mod evacuate;
 pub(crate) mod mark;
@@ -165,8 +165,7 @@ fn collect(
     }
     report.dropped_objects = changes.drop.len() as u64;
     report.deferred_objects = changes.deferred;
-    journal::rewrite(&inner.root, &*inner.vfs, &refs::all(index)?)?;
-    Ok(())
+    journal::rewrite(index, &inner.root, &*inner.vfs)
 }
 
 /// Removes the rows that keep nothing and whose objects are gone.

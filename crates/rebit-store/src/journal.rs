@@ -1,8 +1,12 @@
 //! The journal of refs: what the index knows of them, once more, in a file that can be read without it.
 //!
-//! A line is a checksum (16 digits of the BLAKE3 of the rest), a blank, and `set UPDATED DIGEST ROOT NAME` or
-//! `delete NAME`. Names hold no control characters, so a line is a line. Lines are appended under the index's
-//! write lock and synced before the transaction commits; later lines win. A collection writes the file anew.
+//! A line is a checksum (16 digits of the BLAKE3 of the rest), a blank, and one of `journal ID`,
+//! `set UPDATED DIGEST ROOT NAME` and `delete NAME`. Names hold no control characters, so a line is a line.
+//! The first line names the journal by a random number. Lines are appended under the index's write lock and
+//! synced before the transaction commits; later lines win.
+//!
+//! The index notes the journal's name and length. What is longer than that is of a transaction that did not
+//! commit, and the next one cuts it off; a journal that is shorter or has another name is written anew.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -10,9 +14,12 @@ use std::path::Path;
 use std::time::SystemTime;
 
 use rebit_oci::{Digest, ObjectId};
+use rusqlite::{Connection, OptionalExtension, Transaction, params};
 
+use crate::index::Fail;
+use crate::pack::random_u64;
 use crate::vfs::Vfs;
-use crate::{Ref, StoreError, time};
+use crate::{Ref, StoreError, refs, time};
 
 pub(crate) const FILE: &str = "refs.log";
 /// A larger journal is not read.
@@ -44,6 +51,9 @@ impl Journal {
         let (sum, rest) = std::str::from_utf8(line).ok()?.split_once(' ')?;
         if sum != checksum(rest) {
             return None;
+        }
+        if rest.starts_with("journal ") {
+            return Some(());
         }
         if let Some(name) = rest.strip_prefix("delete ") {
             self.refs.remove(name);
@@ -79,8 +89,27 @@ fn finish(text: &str) -> String {
     format!("{} {text}\n", checksum(text))
 }
 
-/// Reads the journal of the store at `root`.
-pub(crate) fn read(root: &Path, vfs: &dyn Vfs) -> Result<Journal, StoreError> {
+/// The first line, which has always the same length.
+fn first_line(id: i64) -> String {
+    finish(&format!("journal {:016x}", id.cast_unsigned()))
+}
+
+/// What the index notes of the journal: its name and its length.
+fn noted(index: &Connection) -> rusqlite::Result<Option<(i64, u64)>> {
+    let mut statement = index.prepare_cached("SELECT value FROM meta WHERE name = ?1")?;
+    let mut value = |name: &str| statement.query_row([name], |row| row.get::<_, i64>(0)).optional();
+    Ok(value("journal")?.zip(value("journal_length")?).map(|(id, length)| (id, length.cast_unsigned())))
+}
+
+fn note(index: &Connection, id: i64, length: u64) -> rusqlite::Result<()> {
+    let mut statement = index.prepare_cached("INSERT OR REPLACE INTO meta (name, value) VALUES (?1, ?2)")?;
+    statement.execute(params!["journal", id])?;
+    statement.execute(params!["journal_length", length.cast_signed()])?;
+    Ok(())
+}
+
+/// The bytes of the journal; none when there is no journal.
+fn bytes(root: &Path, vfs: &dyn Vfs) -> Result<Vec<u8>, StoreError> {
     let path = root.join(FILE);
     let read = || -> io::Result<Vec<u8>> {
         let file = vfs.open(&path, false)?;
@@ -93,39 +122,65 @@ pub(crate) fn read(root: &Path, vfs: &dyn Vfs) -> Result<Journal, StoreError> {
         Ok(bytes)
     };
     match read() {
-        Ok(bytes) => Ok(Journal::parse(&bytes)),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Journal::default()),
-        Err(source) => Err(StoreError::io("read", &path, source)),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Vec::new()),
+        other => other.map_err(|source| StoreError::io("read", &path, source)),
     }
 }
 
-/// Appends lines durably. The caller holds the index's write lock.
-pub(crate) fn append(root: &Path, vfs: &dyn Vfs, lines: &str) -> Result<(), StoreError> {
-    let path = root.join(FILE);
-    let append = || -> io::Result<()> {
-        let (file, new) = match vfs.open(&path, true) {
-            Ok(file) => (file, false),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => (vfs.create(&path)?, true),
-            Err(error) => return Err(error),
-        };
-        let length = file.length()?;
-        // A line that was cut short must not run into this one.
-        let mut last = [b'\n'];
-        if length > 0 {
-            file.read_exact_at(&mut last, length - 1)?;
-        }
-        let text = if last == [b'\n'] { lines.to_owned() } else { format!("\n{lines}") };
-        file.write_all_at(text.as_bytes(), length)?;
-        file.sync()?;
-        if new { vfs.sync_dir(root) } else { Ok(()) }
-    };
-    append().map_err(|source| StoreError::io("write", &path, source))
+/// Reads the whole journal of the store at `root`, for one without an index.
+pub(crate) fn read(root: &Path, vfs: &dyn Vfs) -> Result<Journal, StoreError> {
+    Ok(Journal::parse(&bytes(root, vfs)?))
 }
 
-/// Writes the journal anew. The caller holds the index's write lock.
-pub(crate) fn rewrite(root: &Path, vfs: &dyn Vfs, refs: &[Ref]) -> Result<(), StoreError> {
+/// Reads the journal as far as its transactions committed.
+pub(crate) fn read_committed(index: &Connection, root: &Path, vfs: &dyn Vfs) -> Result<Journal, Fail> {
+    let bytes = bytes(root, vfs)?;
+    let committed = match noted(index)? {
+        Some((id, length)) if bytes.starts_with(first_line(id).as_bytes()) => {
+            bytes.get(..length as usize).unwrap_or(&bytes)
+        }
+        _ => &bytes,
+    };
+    Ok(Journal::parse(committed))
+}
+
+/// Appends lines durably, in a transaction that has made the same changes to the table.
+pub(crate) fn append(index: &Transaction<'_>, root: &Path, vfs: &dyn Vfs, lines: &str) -> Result<(), Fail> {
+    let path = root.join(FILE);
+    let Some((id, length)) = noted(index)? else { return rewrite(index, root, vfs) };
+    let append = || -> io::Result<bool> {
+        let file = match vfs.open(&path, true) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
+            other => other?,
+        };
+        let first = first_line(id);
+        let mut found = vec![0; first.len()];
+        if file.length()? < length.max(first.len() as u64) {
+            return Ok(false);
+        }
+        file.read_exact_at(&mut found, 0)?;
+        if found != first.as_bytes() {
+            return Ok(false);
+        }
+        if file.length()? > length {
+            file.truncate(length)?;
+        }
+        file.write_all_at(lines.as_bytes(), length)?;
+        file.sync()?;
+        Ok(true)
+    };
+    if append().map_err(|source| StoreError::io("write", &path, source))? {
+        return Ok(note(index, id, length + lines.len() as u64)?);
+    }
+    rewrite(index, root, vfs)
+}
+
+/// Writes the journal anew from the table.
+pub(crate) fn rewrite(index: &Transaction<'_>, root: &Path, vfs: &dyn Vfs) -> Result<(), Fail> {
     let (path, temporary) = (root.join(FILE), root.join("refs.new"));
-    let text: String = refs.iter().map(set_line).collect();
+    let id = random_u64().map_err(|source| StoreError::io("name", &path, source))?.cast_signed();
+    let lines: String = refs::all(index)?.iter().map(set_line).collect();
+    let text = first_line(id) + &lines;
     let write = || -> io::Result<()> {
         match vfs.remove(&temporary) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
@@ -137,7 +192,8 @@ pub(crate) fn rewrite(root: &Path, vfs: &dyn Vfs, refs: &[Ref]) -> Result<(), St
         vfs.rename(&temporary, &path)?;
         vfs.sync_dir(root)
     };
-    write().map_err(|source| StoreError::io("write", &path, source))
+    write().map_err(|source| StoreError::io("write", &path, source))?;
+    Ok(note(index, id, text.len() as u64)?)
 }
 
 #[cfg(test)]

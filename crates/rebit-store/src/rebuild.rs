@@ -44,6 +44,8 @@ pub(crate) fn fill(
     let mut found = Found::default();
     for (pack, length) in packs.list()? {
         let end = found.scan(packs, pack)?;
+        // A file without a single entry is what a writer left that was killed at its start.
+        let end = if end <= PACK_HEADER { 0 } else { end };
         // A pack with a damaged end is not written to again: what is damaged may be more than a torn tail.
         let sealed = end != length || length >= TARGET;
         index.execute(

@@ -85,7 +85,7 @@ impl Session {
                 return Err(StoreError::BlobNotFound { digest: *digest }.into());
             }
             insert(index, &entry)?;
-            journal::append(&inner.root, &*inner.vfs, &journal::set_line(&entry))?;
+            journal::append(index, &inner.root, &*inner.vfs, &journal::set_line(&entry))?;
             Ok(())
         });
         done.map_err(|error| match error {
@@ -154,7 +154,7 @@ impl Store {
         inner.index.write(what, Durability::Full, |index| {
             let (result, lines) = change(index)?;
             if !lines.is_empty() {
-                journal::append(&inner.root, &*inner.vfs, &lines)?;
+                journal::append(index, &inner.root, &*inner.vfs, &lines)?;
             }
             Ok(result)
         })

@@ -153,6 +153,8 @@ fn evacuate(session: &Session, pack: PackId) -> Result<Outcome, StoreError> {
             "DELETE FROM packs WHERE id = ?1"
         };
         index.execute(change, [pack.to_row()])?;
+        // A check that runs meanwhile sees by the generation that files have moved.
+        index.execute("UPDATE meta SET value = value + 1 WHERE name = 'generation'", [])?;
         Ok(!left)
     })?;
     if !emptied {

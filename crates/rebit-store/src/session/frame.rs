@@ -24,7 +24,8 @@ thread_local! {
 impl Shared {
     /// Gives a frame to the compressing threads; waits while too much is on its way.
     pub(super) fn send(self: &Arc<Self>, members: Vec<Outgoing>) -> Result<(), StoreError> {
-        let bytes = members.iter().map(|member| member.bytes.len() + member.edges.len() * 32).sum();
+        // Never nothing: an empty object is on its way, too.
+        let bytes = members.iter().map(|member| 128 + member.bytes.len() + member.edges.len() * 32).sum();
         {
             let mut state = self.state();
             while state.in_flight > 0 && state.in_flight + bytes > IN_FLIGHT {

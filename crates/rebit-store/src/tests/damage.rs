@@ -164,6 +164,7 @@ fn a_lost_index_is_made_anew() {
     }
     assert_clean(&store);
     drop(store);
+    fs::remove_file(root.path().join("index.sqlite-wal")).unwrap();
     fs::write(root.path().join("index.sqlite"), noise(1, 4096)).unwrap();
     let opened = Store::open(root.path(), &StoreOptions::default());
     assert!(matches!(opened, Err(crate::StoreError::CorruptIndex { .. })), "{opened:?}");
