@@ -1,8 +1,11 @@
 //! From the store to a place.
 
+use std::io::Write;
+
 use rebit_oci::{Digest, Reference};
 use rebit_store::Session;
 
+use crate::transport::{ArchiveForm, ArchiveSink, ImageNames, LayoutSink, Sink, StoreSource, copy};
 use crate::{ImageError, Place, StoredImage};
 
 /// What was written.
@@ -10,7 +13,7 @@ use crate::{ImageError, Place, StoredImage};
 pub struct Exported {
     /// The manifest's digest, the same as in the store.
     pub digest: Digest,
-    /// Bytes of the blobs that were written.
+    /// Bytes of all blobs of the image.
     pub size: u64,
 }
 
@@ -28,6 +31,55 @@ pub fn export(
     place: &Place,
     names: &[Reference],
 ) -> Result<Exported, ImageError> {
-    let _ = (session, image, names);
-    Err(ImageError::Unsupported { what: format!("exporting to {place}") })
+    let mut names = ImageNames { tag: None, references: names.to_vec() };
+    let sink: Box<dyn Sink> = match place {
+        Place::Store { .. } => {
+            return Err(ImageError::Unsupported { what: "exporting to the store".to_owned() });
+        }
+        Place::Oci { path, tag } => {
+            names.tag.clone_from(tag);
+            Box::new(LayoutSink::open(path)?)
+        }
+        Place::OciArchive { path, tag } => {
+            names.tag.clone_from(tag);
+            Box::new(ArchiveSink::create(path, ArchiveForm::Oci)?)
+        }
+        Place::DockerArchive { path, name } => {
+            if let Some(name) = name.as_ref().filter(|name| !names.references.contains(name)) {
+                names.references.insert(0, name.clone());
+            }
+            Box::new(ArchiveSink::create(path, ArchiveForm::Docker)?)
+        }
+    };
+    export_to(session, image, sink, &names)
+}
+
+/// Writes an image of the store as an archive to a stream, the same bytes as [`export`] writes to a file.
+///
+/// # Errors
+/// When reading or writing fails; what was written by then stays written.
+pub fn export_to_writer(
+    session: &Session,
+    image: &StoredImage,
+    writer: &mut dyn Write,
+    form: ArchiveForm,
+    names: &ImageNames,
+) -> Result<Exported, ImageError> {
+    export_to(session, image, Box::new(ArchiveSink::to_writer(Box::new(writer), form)), names)
+}
+
+/// Writes an image of the store to any sink.
+///
+/// # Errors
+/// When reading or writing fails.
+pub fn export_to(
+    session: &Session,
+    image: &StoredImage,
+    mut sink: Box<dyn Sink + '_>,
+    names: &ImageNames,
+) -> Result<Exported, ImageError> {
+    let source = StoreSource::new(session, image);
+    let size = copy(&source, &source.documents(), names, &mut *sink)?;
+    sink.finish()?;
+    Ok(Exported { digest: image.digest(), size })
 }

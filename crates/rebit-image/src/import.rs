@@ -1,14 +1,20 @@
 //! From a place into the store.
 
+use std::io::{self, Read};
 use std::time::SystemTime;
 
-use rebit_layer::ReadOptions;
-use rebit_layer::codec::decode::DecodeLimits;
-use rebit_oci::Reference;
-use rebit_store::Session;
+use rebit_layer::codec::decode::{self, DecodeLimits};
+use rebit_layer::{ReadError, ReadOptions, Tree, read_layer};
+use rebit_oci::digest::{HashingReader, Mismatch};
+use rebit_oci::encode::Preimage;
+use rebit_oci::manifest::{self, Descriptor, Kind};
+use rebit_oci::{CacheKey, DiffId, Digest, ObjectId, Reference, TreeId};
+use rebit_store::{Session, StoreError};
 
-use crate::transport::Source;
-use crate::{ImageError, Place, Platform, StoredImage};
+use crate::record::MAX_LAYERS;
+use crate::tee::{Copied, tee};
+use crate::transport::{self, DockerArchiveSource, ImageDocuments, LayoutSource, Source};
+use crate::{ImageError, LayerBlob, Place, Platform, StoredImage, find_text, put_image, tag};
 
 /// How an image is taken in.
 #[derive(Debug, Clone)]
@@ -17,7 +23,7 @@ pub struct ImportOptions {
     pub platform: Platform,
     /// Whether an image that is the only one is taken though it is for another platform.
     pub any_platform: bool,
-    /// When the names are set.
+    /// When the names are set. It never reaches the image.
     pub now: SystemTime,
     /// What a layer may decompress to.
     pub decode: DecodeLimits,
@@ -42,21 +48,59 @@ impl ImportOptions {
 /// Takes an image in and names it.
 ///
 /// Manifest, config and layer blobs are kept as they are; every layer is applied to give the tree after it.
-/// Blobs and layers that the store knows are not read again.
+/// A blob is read once. What the store knows already is not read again.
 ///
 /// # Errors
-/// [`ImageError`] naming the blob, layer or entry that is at fault.
+/// [`ImageError`] naming the blob, layer or entry that is at fault. No name is set then.
 pub fn import(
     session: &Session,
     source: &dyn Source,
     names: &[Reference],
     options: &ImportOptions,
 ) -> Result<StoredImage, ImageError> {
-    let _ = (session, names, options);
-    Err(ImageError::Unsupported { what: format!("importing from {}", source.place()) })
+    let image = transport::select(source, &options.platform, options.any_platform)?;
+    check(&image)?;
+    let mut applied = Applied { tree: None, loaded: Some(Tree::new()) };
+    let (mut layers, mut trees, mut learned) = (Vec::new(), Vec::new(), Vec::new());
+    let diff_ids = &image.config.value().rootfs.diff_ids;
+    for (number, (layer, diff_id)) in image.manifest.value().layers().iter().zip(diff_ids).enumerate() {
+        let layer = Layer {
+            number: number + 1,
+            digest: manifest::digest(layer)?,
+            descriptor: layer,
+            diff_id: *diff_id,
+        };
+        let key = applied.key(&layer);
+        let object = match layer.known(session, &key, options.now)? {
+            Some((object, tree)) => {
+                applied = Applied { tree: Some(tree), loaded: None };
+                object
+            }
+            None => {
+                let object = layer.apply(session, source, &mut applied, options)?;
+                learned.push((key, applied.tree));
+                object
+            }
+        };
+        trees.extend(applied.tree);
+        layers.push(LayerBlob {
+            diff_id: layer.diff_id,
+            digest: layer.digest,
+            size: layer.descriptor.size(),
+            media_type: layer.descriptor.media_type().clone(),
+            object,
+        });
+    }
+    let stored = put_image(session, image.manifest, image.config, &layers, &trees, names, options.now)?;
+    for (key, tree) in learned {
+        if let Some(tree) = tree {
+            session.put_record(&key, tree.to_string().as_bytes(), &[tree.object()], options.now)?;
+        }
+    }
+    Ok(stored)
 }
 
-/// [`import`] from a place; an image of the store is found and named.
+/// [`import`] from a place; an image of the store is found there and given the names.
 ///
 /// # Errors
 /// As [`import`].
@@ -66,6 +110,186 @@ pub fn import_place(
     names: &[Reference],
     options: &ImportOptions,
 ) -> Result<StoredImage, ImageError> {
-    let _ = (session, names, options);
-    Err(ImageError::Unsupported { what: format!("importing from {place}") })
+    match place {
+        Place::Store { name } => {
+            let image = find_text(session, name)?.ok_or_else(|| ImageError::NotFound {
+                what: format!("image `{name}`"),
+                place: "the store".to_owned(),
+            })?;
+            for name in names {
+                tag(session, &image, name, options.now)?;
+            }
+            Ok(image)
+        }
+        Place::Oci { path, tag } => {
+            import(session, &LayoutSource::open(path, tag.as_deref())?, names, options)
+        }
+        Place::OciArchive { path, tag } => {
+            import(session, &LayoutSource::open_archive(path, tag.as_deref())?, names, options)
+        }
+        Place::DockerArchive { path, name } => {
+            import(session, &DockerArchiveSource::open(path, name.as_ref())?, names, options)
+        }
+    }
+}
+
+/// What can be checked before a layer is read.
+fn check(image: &ImageDocuments) -> Result<(), ImageError> {
+    let fail = |reason: String| Err(ImageError::Inconsistent { manifest: image.manifest.digest(), reason });
+    let (layers, config) = (image.manifest.value().layers(), image.config.value());
+    if layers.len() > MAX_LAYERS {
+        return Err(ImageError::Limit { what: "the number of layers".to_owned(), limit: MAX_LAYERS as u64 });
+    }
+    if layers.len() != config.rootfs.diff_ids.len() {
+        let (in_manifest, in_config) = (layers.len(), config.rootfs.diff_ids.len());
+        return fail(format!("the manifest has {in_manifest} layers and the config {in_config}"));
+    }
+    for layer in layers {
+        if !matches!(manifest::kind(layer.media_type()), Kind::Layer(_)) {
+            return Err(ImageError::Unsupported {
+                what: format!("a layer of type `{}`", layer.media_type()),
+            });
+        }
+    }
+    Ok(())
+}
+
+/// The tree of the layers so far; loaded only when a layer is applied to it.
+struct Applied {
+    tree: Option<TreeId>,
+    loaded: Option<Tree>,
+}
+
+impl Applied {
+    /// What the record of this layer on top of this tree goes by.
+    fn key(&self, layer: &Layer<'_>) -> CacheKey {
+        let mut preimage = Preimage::new("imported layer", 1);
+        preimage.add("lower", self.tree.map(|tree| tree.to_string()).unwrap_or_default());
+        preimage.add("blob", layer.digest.to_string());
+        preimage.add("diff id", layer.diff_id.to_string());
+        preimage.key()
+    }
+
+    fn load(&mut self, session: &Session) -> Result<Tree, ImageError> {
+        match (self.loaded.take(), self.tree) {
+            (Some(tree), _) => Ok(tree),
+            (None, Some(id)) => Ok(Tree::load(&id, session)?),
+            (None, None) => Ok(Tree::new()),
+        }
+    }
+}
+
+struct Layer<'a> {
+    number: usize,
+    digest: Digest,
+    descriptor: &'a Descriptor,
+    diff_id: DiffId,
+}
+
+impl Layer<'_> {
+    /// The blob's object and the tree, when both are in the store from an earlier import.
+    fn known(
+        &self,
+        session: &Session,
+        key: &CacheKey,
+        now: SystemTime,
+    ) -> Result<Option<(ObjectId, TreeId)>, ImageError> {
+        let Some(object) = self.stored(session)? else { return Ok(None) };
+        let record = session.get_record(key, now)?;
+        let tree = record.and_then(|bytes| String::from_utf8(bytes).ok()?.parse::<TreeId>().ok());
+        Ok(tree.map(|tree| (object, tree)))
+    }
+
+    fn stored(&self, session: &Session) -> Result<Option<ObjectId>, ImageError> {
+        let stat = session.stat_blob(&self.digest)?;
+        Ok(stat.filter(|stat| stat.size == self.descriptor.size()).map(|stat| stat.object))
+    }
+
+    /// Applies the layer; keeps its blob unless the store has it.
+    fn apply(
+        &self,
+        session: &Session,
+        source: &dyn Source,
+        applied: &mut Applied,
+        options: &ImportOptions,
+    ) -> Result<ObjectId, ImageError> {
+        let lower = applied.load(session)?;
+        let (tree, object) = match self.stored(session)? {
+            Some(object) => {
+                let (mut reader, _) = session.open_blob(&self.digest)?;
+                let tree = self.read(&mut reader, &lower, session, options);
+                let rest = io::copy(&mut reader, &mut io::sink());
+                rest.map_err(|error| ImageError::blob(self.digest, error))?;
+                (tree?, object)
+            }
+            None => self.take(session, source, &lower, options)?,
+        };
+        applied.tree = Some(tree.store(session)?);
+        applied.loaded = Some(tree);
+        Ok(object)
+    }
+
+    /// Reads the blob from the source once: one thread keeps it, this one applies it.
+    fn take(
+        &self,
+        session: &Session,
+        source: &dyn Source,
+        lower: &Tree,
+        options: &ImportOptions,
+    ) -> Result<(Tree, ObjectId), ImageError> {
+        let reader = source.open(&self.digest, self.descriptor.size())?;
+        let (mut first, second) = tee(reader);
+        let (tree, rest, kept) = std::thread::scope(|scope| {
+            let keeper = scope.spawn(move || self.keep(session, second));
+            let tree = self.read(&mut first, lower, session, options);
+            // Whatever became of the tar stream: only a blob that was read to its end is known to be whole.
+            let rest = first.drain();
+            drop(first);
+            (tree, rest, keeper.join())
+        });
+        rest.map_err(|error| ImageError::blob(self.digest, error))?;
+        let object = kept.unwrap_or_else(|panic| std::panic::resume_unwind(panic))?;
+        Ok((tree?, object))
+    }
+
+    fn keep(&self, session: &Session, mut blob: Copied) -> Result<ObjectId, ImageError> {
+        match session.put_blob_reader(&mut blob, &[]) {
+            Ok((digest, object, _)) if digest == self.digest => Ok(object),
+            Ok((found, ..)) => {
+                let reason = format!("its bytes have digest {found}");
+                Err(ImageError::CorruptBlob { digest: self.digest, reason })
+            }
+            Err(StoreError::Input { source }) => Err(ImageError::blob(self.digest, source)),
+            Err(source) => Err(source.into()),
+        }
+    }
+
+    /// Decompresses, checks the diff id, and applies.
+    fn read(
+        &self,
+        reader: &mut (dyn Read + Send),
+        lower: &Tree,
+        session: &Session,
+        options: &ImportOptions,
+    ) -> Result<Tree, ImageError> {
+        let decoder = decode::open(reader, options.decode);
+        let mut plain = HashingReader::new(decoder.map_err(|error| ImageError::blob(self.digest, error))?);
+        let layer =
+            read_layer(&mut plain, lower, session, &options.layer).map_err(|error| self.error(error))?;
+        let (found, _) = plain.finish().map_err(|error| ImageError::blob(self.digest, error))?;
+        if found != self.diff_id.0 {
+            let (number, digest, expected) = (self.number, self.digest, self.diff_id.0);
+            return Err(ImageError::DiffId { number, digest, expected, found });
+        }
+        Ok(layer.tree)
+    }
+
+    fn error(&self, error: ReadError) -> ImageError {
+        match error {
+            ReadError::Io { source, .. } if source.get_ref().is_some_and(|inner| inner.is::<Mismatch>()) => {
+                ImageError::blob(self.digest, source)
+            }
+            source => ImageError::Layer { number: self.number, digest: self.digest, source },
+        }
+    }
 }

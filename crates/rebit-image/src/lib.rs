@@ -29,12 +29,13 @@ pub mod platform;
 pub mod record;
 pub mod rootfs;
 pub mod store_image;
+mod tee;
 mod time;
 pub mod transport;
 pub mod verify;
 
 pub use error::ImageError;
-pub use export::{Exported, export};
+pub use export::{Exported, export, export_to, export_to_writer};
 pub use history::{HistoryRow, history};
 pub use image::{LayerBlob, StoredImage};
 pub use import::{ImportOptions, import, import_place};

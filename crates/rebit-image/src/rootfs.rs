@@ -3,13 +3,18 @@
 use std::io::Read;
 use std::time::SystemTime;
 
-use rebit_layer::codec::decode::DecodeLimits;
-use rebit_oci::Reference;
-use rebit_oci::config::RunConfig;
-use rebit_oci::manifest::Compression;
+use rebit_layer::codec::decode::{self, DecodeLimits};
+use rebit_layer::segment::SegmentKey;
+use rebit_layer::{
+    Changeset, EncodeOptions, LayerFormat, ReadOptions, SegmentCache, Tree, encode_layer, read_layer,
+};
+use rebit_oci::config::{History, ImageConfig, RunConfig};
+use rebit_oci::manifest::{Compression, MediaType, descriptor, write_manifest};
+use rebit_oci::{ObjectId, Raw, Reference};
 use rebit_store::Session;
 
-use crate::{ImageError, Platform, StoredImage};
+use crate::time::rfc3339;
+use crate::{ImageError, LayerBlob, Platform, StoredImage, put_image};
 
 /// How a root file system becomes an image.
 #[derive(Debug, Clone)]
@@ -30,6 +35,8 @@ pub struct RootfsOptions {
 
 /// The `PATH` of an image that does not set one.
 pub const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+/// The one line of the image's history.
+const CREATED_BY: &str = "rebit import --rootfs";
 
 impl RootfsOptions {
     /// gzip, the usual limits, and a config with the default `PATH`.
@@ -44,8 +51,8 @@ impl RootfsOptions {
 /// Makes an image of the root file system in `reader`, a tar archive that may be compressed.
 ///
 /// Every mtime becomes the epoch; everything else is kept: owners, modes, devices, hard links, allowed
-/// extended attributes. Names that start with `.wh.` are refused when the layer is written, as a layer
-/// cannot hold them.
+/// extended attributes. The result depends on the archive's content and the options alone, not on the order
+/// of its entries. Names that start with `.wh.` are refused, as a layer cannot hold them.
 ///
 /// # Errors
 /// [`ImageError::Rootfs`] naming the entry, [`ImageError::Encode`], or what the store says.
@@ -55,6 +62,54 @@ pub fn import_rootfs(
     names: &[Reference],
     options: &RootfsOptions,
 ) -> Result<StoredImage, ImageError> {
-    let _ = (session, reader, names, options);
-    Err(ImageError::Unsupported { what: "importing a root file system".to_owned() })
+    let mut plain = decode::open(reader, options.decode).map_err(|source| ImageError::Input { source })?;
+    let read = read_layer(&mut plain, &Tree::new(), session, &ReadOptions::archive());
+    let mut tree = read.map_err(|source| ImageError::Rootfs { source })?.tree;
+    tree.set_mtimes(options.epoch);
+    let tree_id = tree.store(session)?;
+    let encode =
+        EncodeOptions { epoch: options.epoch, compression: options.compression, format: LayerFormat::V1 };
+    let encoded = encode_layer(&Changeset::full(&tree), session, session, &Segments(session), &encode)?;
+    let layer = LayerBlob {
+        diff_id: encoded.diff_id,
+        digest: encoded.digest,
+        size: encoded.size,
+        media_type: options.compression.layer_media_type(),
+        object: session.put_composite(&encoded.digest, encoded.size, &encoded.parts)?,
+    };
+    let config = Raw::write("config", config(&layer, options))?;
+    let manifest = write_manifest(
+        descriptor(MediaType::ImageConfig, config.digest(), config.size()),
+        vec![descriptor(layer.media_type.clone(), layer.digest, layer.size)],
+    )?;
+    put_image(session, manifest, config, &[layer], &[tree_id], names, options.now)
+}
+
+fn config(layer: &LayerBlob, options: &RootfsOptions) -> ImageConfig {
+    let created = rfc3339(options.epoch);
+    let mut config = ImageConfig::scratch(&options.platform.architecture, &options.platform.os);
+    config.variant.clone_from(&options.platform.variant);
+    config.created = Some(created.clone());
+    config.config = options.config.clone();
+    config.rootfs.diff_ids.push(layer.diff_id);
+    config.history.push(History {
+        created: Some(created),
+        created_by: Some(CREATED_BY.to_owned()),
+        ..History::default()
+    });
+    config
+}
+
+/// The store's table of encoded segments. A failing cache is an empty one.
+struct Segments<'a>(&'a Session);
+
+impl SegmentCache for Segments<'_> {
+    fn get(&self, key: &SegmentKey, encoder: &str) -> Option<(ObjectId, u64)> {
+        self.0.segment(&key.0, encoder).ok().flatten()
+    }
+
+    fn put(&self, key: &SegmentKey, encoder: &str, part: ObjectId, size: u64) {
+        // What is not remembered is computed again.
+        let _ = self.0.put_segment(&key.0, encoder, &part, size);
+    }
 }

@@ -2,14 +2,35 @@
 //!
 //! | place | source | sink |
 //! |---|---|---|
-//! | the store | `StoreSource` | [`put_image`](crate::put_image), after a look at the layers |
-//! | `oci:` | `LayoutSource` | `LayoutSink` |
-//! | `oci-archive:` | [`OciArchiveSource`] | [`ArchiveSink`] |
+//! | the store | [`StoreSource`] | [`put_image`](crate::put_image), after a look at the layers |
+//! | `oci:` | [`LayoutSource`] | [`LayoutSink`] |
+//! | `oci-archive:` | [`LayoutSource`] | [`ArchiveSink`] |
 //! | `docker-archive:` | [`DockerArchiveSource`] | [`ArchiveSink`] |
 //!
 //! Every byte that passes is verified by [`copy`] and by the readers that sources hand out.
 
+mod archive_sink;
+mod copy;
+mod docker_archive;
+pub(crate) mod files;
+pub(crate) mod layout_index;
+mod layout_sink;
+mod layout_source;
+mod publish;
+mod resolve;
+mod store_source;
+pub(crate) mod tar_scan;
+
 use std::io::Read;
+
+pub use archive_sink::{ArchiveForm, ArchiveSink};
+pub use copy::copy;
+pub use docker_archive::DockerArchiveSource;
+pub use layout_sink::LayoutSink;
+pub use layout_source::LayoutSource;
+pub use resolve::select;
+pub(crate) use resolve::{MAX_DEPTH, documents, read_blob};
+pub use store_source::StoreSource;
 
 use rebit_oci::config::ImageConfig;
 use rebit_oci::manifest::{ImageManifest, MediaType};
@@ -28,8 +49,10 @@ pub struct Offer {
     pub size: u64,
     /// What it is for, when the descriptor says so.
     pub platform: Option<Platform>,
-    /// The names it goes by: `ref.name` and full names.
-    pub names: Vec<String>,
+    /// The tag it goes by in an image layout.
+    pub tag: Option<String>,
+    /// The full name it goes by.
+    pub name: Option<String>,
 }
 
 /// Where images come from.
