@@ -74,6 +74,7 @@ CREATE TABLE packs (
     id INTEGER PRIMARY KEY,
     length INTEGER NOT NULL,     -- as of the last commit
     sealed INTEGER NOT NULL,
+    extra INTEGER NOT NULL,      -- bytes of entries that hold no objects
     writer INTEGER               -- the lease that appends to it
 ) STRICT;
 CREATE TABLE stat_cache (

@@ -133,7 +133,7 @@ pub(crate) fn read_blob(source: &dyn Locate, digest: &Digest, limit: u64) -> Res
     if size > limit {
         return Err(StoreError::Limit { what: format!("blob {digest}"), limit });
     }
-    let mut content = Vec::with_capacity(size as usize);
+    let mut content = Vec::with_capacity(size.min(16 << 20) as usize);
     reader.read_to_end(&mut content).map_err(|error| blob_error(digest, error))?;
     Ok(content)
 }

@@ -43,15 +43,17 @@ pub(crate) fn fill(
 ) -> Result<RebuildReport, Fail> {
     let mut found = Found::default();
     for (pack, length) in packs.list()? {
+        let before = found.extra_bytes;
         let end = found.scan(packs, pack)?;
+        let extra = found.extra_bytes - before;
         // A file without a single entry is what a writer left that was killed at its start.
         let end = if end <= PACK_HEADER { 0 } else { end };
         // A pack with a damaged end is not written to again: what is damaged may be more than a torn tail.
         let sealed = end != length || length >= TARGET;
         index.execute(
-            "INSERT INTO packs (id, length, sealed, writer) VALUES (?1, ?2, ?3, NULL)
-             ON CONFLICT (id) DO UPDATE SET length = max(length, ?2), sealed = max(sealed, ?3)",
-            params![pack.to_row(), objects::signed(end), sealed],
+            "INSERT INTO packs (id, length, sealed, extra, writer) VALUES (?1, ?2, ?3, ?4, NULL)
+             ON CONFLICT (id) DO UPDATE SET length = max(length, ?2), sealed = max(sealed, ?3), extra = ?4",
+            params![pack.to_row(), objects::signed(end), sealed, objects::signed(extra)],
         )?;
         found.report.packs += 1;
     }
@@ -104,6 +106,8 @@ struct Found {
     objects: HashMap<ObjectId, NewObject>,
     blobs: Vec<crate::entry::BlobRow>,
     extra_edges: Vec<(ObjectId, Vec<ObjectId>)>,
+    /// Bytes of entries that hold no objects.
+    extra_bytes: u64,
     report: RebuildReport,
 }
 
@@ -133,6 +137,9 @@ impl Found {
     /// Takes what an entry says; `None` when it makes no sense after all.
     fn take(&mut self, pack: PackId, offset: u64, bytes: &[u8]) -> Option<()> {
         let entry = Entry::decode(bytes).ok()?;
+        if entry.header.kind != EntryKind::Frame {
+            self.extra_bytes += bytes.len() as u64;
+        }
         match entry.header.kind {
             EntryKind::Frame => {
                 let members = entry.members().ok()?;

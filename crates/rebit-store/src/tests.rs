@@ -38,6 +38,13 @@ impl Fixture {
     }
 }
 
+#[test]
+fn handles_are_shared_between_threads() {
+    fn shared<T: Send + Sync>() {}
+    shared::<Store>();
+    shared::<Session>();
+}
+
 /// A time that tests call now.
 fn at(seconds: u64) -> SystemTime {
     SystemTime::UNIX_EPOCH + Duration::from_secs(seconds)

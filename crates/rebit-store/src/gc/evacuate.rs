@@ -95,13 +95,17 @@ fn candidates(inner: &Inner) -> Result<Vec<Candidate>, StoreError> {
             live.insert(PackId::from_row(row.get(0)?), row.get::<_, i64>(1)?.cast_unsigned());
         }
         let mut found = Vec::new();
-        let mut statement = index.prepare("SELECT id, length FROM packs WHERE writer IS NULL ORDER BY id")?;
+        let mut statement =
+            index.prepare("SELECT id, length, extra FROM packs WHERE writer IS NULL ORDER BY id")?;
         let mut rows = statement.query([])?;
         while let Some(row) = rows.next()? {
             let pack = PackId::from_row(row.get(0)?);
             let length = row.get::<_, i64>(1)?.cast_unsigned();
+            let extra = row.get::<_, i64>(2)?.cast_unsigned();
             let live = live.get(&pack).copied().unwrap_or(0);
-            if live == 0 || length.saturating_sub(live) > length / WASTE {
+            let waste = length.saturating_sub(live + extra + PACK_HEADER);
+            let nothing = live == 0 && (waste > 0 || extra == 0);
+            if nothing || waste > length / WASTE {
                 found.push(Candidate { pack, live });
             }
         }
@@ -246,7 +250,7 @@ impl Moving<'_> {
 
     fn append_unless_empty(&mut self, empty: bool, bytes: &[u8]) -> Result<(), StoreError> {
         if !empty {
-            self.writer.append(self.inner, bytes)?;
+            self.writer.append_extra(self.inner, bytes)?;
         }
         Ok(())
     }

@@ -89,10 +89,10 @@ impl Shared {
     fn make_durable(&self, batch: &Batch) -> Result<Vec<Written>, StoreError> {
         let mut writer = self.writer();
         for rows in batch.blobs.chunks(ROWS) {
-            writer.append(&self.inner, &entry::encode_blobs(rows))?;
+            writer.append_extra(&self.inner, &entry::encode_blobs(rows))?;
         }
         for (object, edges) in &batch.extra_edges {
-            writer.append(&self.inner, &entry::encode_edges(&[(*object, edges.clone())]))?;
+            writer.append_extra(&self.inner, &entry::encode_edges(&[(*object, edges.clone())]))?;
         }
         writer.sync(&self.inner)
     }
@@ -180,10 +180,15 @@ pub(crate) fn note_packs(index: &Transaction<'_>, written: &[Written]) -> rusqli
     for pack in written {
         index
             .prepare_cached(
-                "UPDATE packs SET length = ?2, sealed = ?3,
+                "UPDATE packs SET length = ?2, sealed = ?3, extra = ?4,
                  writer = CASE ?3 WHEN 1 THEN NULL ELSE writer END WHERE id = ?1",
             )?
-            .execute(params![pack.id.to_row(), objects::signed(pack.length), pack.sealed])?;
+            .execute(params![
+                pack.id.to_row(),
+                objects::signed(pack.length),
+                pack.sealed,
+                objects::signed(pack.extra)
+            ])?;
     }
     Ok(())
 }

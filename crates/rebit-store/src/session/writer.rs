@@ -28,6 +28,8 @@ struct OpenPack {
     id: PackId,
     file: Box<dyn VfsFile>,
     length: u64,
+    /// Bytes of entries that hold no objects.
+    extra: u64,
     /// Whether its name is not durable yet.
     new: bool,
     dirty: bool,
@@ -38,6 +40,8 @@ struct OpenPack {
 pub(crate) struct Written {
     pub(crate) id: PackId,
     pub(crate) length: u64,
+    /// Bytes of entries that hold no objects.
+    pub(crate) extra: u64,
     pub(crate) sealed: bool,
 }
 
@@ -78,11 +82,23 @@ impl Writer {
         let id = open.id;
         if open.length >= TARGET {
             open.sync(inner)?;
-            self.finished.push(Written { id, length: open.length, sealed: true });
+            self.finished.push(Written { id, length: open.length, extra: open.extra, sealed: true });
         } else {
             self.open = Some(open);
         }
         Ok((id, offset))
+    }
+
+    /// As [`append`](Self::append), for an entry that holds no objects.
+    pub(crate) fn append_extra(&mut self, inner: &Inner, bytes: &[u8]) -> Result<(), StoreError> {
+        let (id, _) = self.append(inner, bytes)?;
+        let length = bytes.len() as u64;
+        if let Some(open) = self.open.as_mut().filter(|open| open.id == id) {
+            open.extra += length;
+        } else if let Some(finished) = self.finished.last_mut() {
+            finished.extra += length;
+        }
+        Ok(())
     }
 
     /// Makes everything appended durable; says which packs changed since the last time.
@@ -91,7 +107,7 @@ impl Writer {
             && open.dirty
         {
             open.sync(inner)?;
-            let written = Written { id: open.id, length: open.length, sealed: false };
+            let written = Written { id: open.id, length: open.length, extra: open.extra, sealed: false };
             self.finished.push(written);
         }
         Ok(std::mem::take(&mut self.finished))
@@ -120,19 +136,21 @@ impl Writer {
         let found = inner.index.write("take over a pack", Durability::Normal, |index| {
             let found = index
                 .prepare_cached(
-                    "SELECT id, length FROM packs WHERE sealed = 0 AND writer IS NULL
+                    "SELECT id, length, extra FROM packs WHERE sealed = 0 AND writer IS NULL
                      ORDER BY length DESC LIMIT 1",
                 )?
                 .query_row([], |row| {
-                    Ok((PackId::from_row(row.get(0)?), row.get::<_, i64>(1)?.cast_unsigned()))
+                    let unsigned =
+                        |column| Ok::<_, rusqlite::Error>(row.get::<_, i64>(column)?.cast_unsigned());
+                    Ok((PackId::from_row(row.get(0)?), unsigned(1)?, unsigned(2)?))
                 })
                 .optional()?;
-            if let Some((id, _)) = found {
+            if let Some((id, ..)) = found {
                 index.execute("UPDATE packs SET writer = ?2 WHERE id = ?1", params![id.to_row(), lease.0])?;
             }
             Ok(found)
         })?;
-        let Some((id, length)) = found else { return Ok(None) };
+        let Some((id, length, extra)) = found else { return Ok(None) };
         let path = inner.packs.path(id);
         let opened = inner.vfs.open(&path, true).and_then(|file| {
             // What lies behind the last commit was abandoned. Less than that must not be made longer.
@@ -144,7 +162,7 @@ impl Writer {
         });
         inner.packs.forget(id);
         match opened {
-            Ok(Some(file)) => Ok(Some(OpenPack { id, file, length, new: false, dirty: false })),
+            Ok(Some(file)) => Ok(Some(OpenPack { id, file, length, extra, new: false, dirty: false })),
             // A damaged pack is for a check to report; it is not written to again.
             Ok(None) => self.give_up(inner, id).map(|()| None),
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
@@ -168,7 +186,7 @@ impl Writer {
         let lease = self.lease;
         inner.index.write("add a pack", Durability::Normal, |index| {
             index.execute(
-                "INSERT INTO packs (id, length, sealed, writer) VALUES (?1, 0, 0, ?2)",
+                "INSERT INTO packs (id, length, sealed, extra, writer) VALUES (?1, 0, 0, 0, ?2)",
                 params![id.to_row(), lease.0],
             )?;
             Ok(())
@@ -180,7 +198,7 @@ impl Writer {
             Ok(file)
         });
         let file = file.map_err(|source| StoreError::io("create the pack", &path, source))?;
-        Ok(OpenPack { id, file, length: header.len() as u64, new: true, dirty: true })
+        Ok(OpenPack { id, file, length: header.len() as u64, extra: 0, new: true, dirty: true })
     }
 }
 

@@ -39,6 +39,9 @@ fn what_is_reached_stays_and_the_rest_goes() {
     let again = collect(&fixture.store);
     assert_eq!((again.dropped_objects, again.removed_packs), (0, 0), "{again:?}");
 
+    fixture.store.rebuild_index().unwrap();
+    assert_eq!(collect(&fixture.store).removed_packs, 0, "a rebuild counts otherwise than a commit");
+
     fixture.store.delete_ref("ref").unwrap();
     collect(&fixture.store);
     assert_eq!((packs(&fixture.store), fixture.store.du().unwrap().objects), (0, 0));
@@ -156,6 +159,22 @@ fn digests_of_blobs_survive_a_rewrite_and_a_rebuild() {
     assert_eq!(packs(&fixture.store), 1);
 }
 
+#[test]
+fn many_small_commits_are_no_waste() {
+    let fixture = Fixture::new();
+    for n in 0..20 {
+        name(&fixture.session(), &format!("ref-{n}"), &[]);
+        let session = fixture.session();
+        let object = put(&session, &[n]);
+        name(&session, &format!("other-{n}"), &[object]);
+    }
+    assert_eq!(packs(&fixture.store), 1);
+    let report = collect(&fixture.store);
+    assert_eq!((report.removed_packs, report.dropped_objects), (0, 0), "{report:?}");
+    assert_clean(&fixture.store);
+}
+
+// S-46
 #[test]
 fn a_damaged_ref_stops_a_collection() {
     let fixture = Fixture::new();

@@ -14,7 +14,9 @@ use crate::vfs::faulty::{Fault, FaultyVfs};
 type Acknowledged = BTreeMap<&'static str, Option<Digest>>;
 
 fn image(session: &Session, ref_name: &'static str, seed: u64) -> Result<Digest, StoreError> {
-    let objects = [text(seed, 3000), noise(seed, 70_000), noise(seed + 1, (2 << 20) + 5)];
+    // The large one is in what becomes garbage, so that a collection has a pack to rewrite.
+    let large = if ref_name == "a" { (2 << 20) + 5 } else { 70_001 };
+    let objects = [text(seed, 3000), noise(seed, 70_000), noise(seed + 1, large)];
     let mut ids = Vec::new();
     for content in &objects {
         ids.push(session.put_blob(content, &[])?.1);
