@@ -32,8 +32,7 @@ impl Compare {
 pub fn diff(lower: &Tree, upper: &Tree, compare: Compare) -> Changeset {
     let mut changes = Changeset::new();
     for (path, _) in lower.iter() {
-        let parent_stays = path.parent().is_some_and(|parent| upper.is_directory(&parent));
-        if parent_stays && !upper.contains(path) {
+        if !upper.contains(path) && upper.is_directory_at(path.parent_bytes()) {
             changes.insert(path.clone(), Change::Remove);
         }
     }

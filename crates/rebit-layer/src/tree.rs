@@ -94,6 +94,11 @@ impl Tree {
         self.get(path).is_some_and(Node::is_directory)
     }
 
+    /// As [`is_directory`](Self::is_directory), without a path being made for it.
+    pub(crate) fn is_directory_at(&self, path: &[u8]) -> bool {
+        self.nodes.get(path).is_some_and(Node::is_directory)
+    }
+
     /// The metadata of the root directory.
     #[must_use]
     pub fn root(&self) -> &Metadata {
@@ -130,6 +135,9 @@ impl Tree {
     }
 
     fn make_parents(&mut self, path: &TreePath, metadata: &Metadata) {
+        if self.is_directory_at(path.parent_bytes()) {
+            return;
+        }
         for parent in path.ancestors() {
             if self.is_directory(&parent) {
                 break;

@@ -3,7 +3,9 @@ use rebit_oci::object::{MemoryObjects, ObjectSource};
 use tar::{Builder, EntryType, Header};
 
 use super::*;
+use crate::report::Notice;
 use crate::testing::{path, tree};
+use crate::{Kind, Metadata, Node};
 
 /// One entry of an archive: type, name, link target, content.
 type Row<'a> = (u8, &'a str, &'a str, &'a [u8]);
