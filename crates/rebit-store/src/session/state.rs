@@ -12,7 +12,7 @@ use crate::read::Located;
 use crate::{BlobStat, StoreError};
 
 /// How many identities are remembered as being there; beyond it the index is asked again.
-const KNOWN_LIMIT: usize = 1 << 20;
+const KNOWN_LIMIT: usize = 1 << 19;
 
 /// An object that is not in the index yet.
 #[derive(Debug, Clone)]

@@ -88,8 +88,13 @@ fn anomaly_loop(fault: Fault) -> u64 {
             assert!(result.is_ok(), "{context}");
             return nth;
         }
-        let harmless = fault == Fault::Fail;
-        assert!(harmless || result.is_err(), "{context}");
+        let stops = matches!(fault, Fault::Kill | Fault::PowerLoss);
+        assert!(!stops || result.is_err(), "{context}");
+        if fault == Fault::NoSpace
+            && let Err(error) = &result
+        {
+            assert!(error.to_string().contains("no space"), "{context}");
+        }
     }
     unreachable!("the loop ends when no operation fails")
 }
@@ -117,21 +122,32 @@ fn the_disk_may_be_full_at_any_operation() {
 
 // S-62
 #[test]
-fn a_full_disk_says_so_and_a_collection_works() {
+fn a_full_disk_says_so_and_a_collection_works_on_it() {
     let root = tempfile::tempdir().unwrap();
-    drop(Store::open(root.path(), &StoreOptions::default()).unwrap());
-    let vfs = FaultyVfs::new(root.path(), Fault::NoSpace, u64::MAX);
-    let store = Store::open_with(root.path(), &StoreOptions::default(), Arc::new(vfs.clone())).unwrap();
+    let options = StoreOptions::default();
+    let store = Store::open(root.path(), &options).unwrap();
     let session = store.session().unwrap();
-    put(&session, &noise(1, 1 << 20));
-    session.commit().unwrap();
-    drop(session);
+    let garbage = put(&session, &noise(1, 1 << 20));
+    let kept = put(&session, &noise(2, 100_000));
+    name(&session, "ref", &[kept]);
+    drop((session, store));
+
     let vfs = FaultyVfs::new(root.path(), Fault::NoSpace, 1);
-    let store = Store::open_with(root.path(), &StoreOptions::default(), Arc::new(vfs.clone())).unwrap();
-    let session = store.session();
-    // Even starting a lease is a write; a full disk has its own error.
-    assert!(matches!(session, Err(StoreError::DiskFull { .. })), "{session:?}");
+    let store = Store::open_with(root.path(), &options, Arc::new(vfs.clone())).unwrap();
+    let session = store.session().unwrap();
+    put(&session, &noise(3, 1 << 20));
+    let full = session.commit();
+    assert!(matches!(full, Err(StoreError::DiskFull { .. })), "{full:?}");
+    let again = session.commit();
+    assert!(matches!(again, Err(StoreError::SessionFailed { .. })), "{again:?}");
+    drop(session);
+
+    // The disk is still full: only what the reserve gave back can be used.
+    let report = collect(&store);
+    assert!(report.freed_bytes > 900_000 && report.rewritten_packs == 1, "{report:?}");
+    assert!(store.read(&garbage).is_err());
+    assert!(read(&store, &kept) == noise(2, 100_000));
+    assert_clean(&store);
     vfs.heal();
-    let freed = collect(&store).freed_bytes;
-    assert!(freed > 1 << 19, "{freed}");
+    assert!(std::fs::metadata(root.path().join("reserve")).unwrap().len() == 1 << 20);
 }

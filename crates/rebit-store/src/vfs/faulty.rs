@@ -13,7 +13,8 @@ use super::{RealVfs, Vfs, VfsFile};
 pub enum Fault {
     /// It fails with an I/O error, once.
     Fail,
-    /// It and every later write fail for want of space, until [`FaultyVfs::heal`].
+    /// From it on, what takes space fails for want of it: until [`FaultyVfs::heal`], or while the store's
+    /// reserve is freed.
     NoSpace,
     /// The process is killed: the operation and all later ones fail; what was written stays.
     Kill,
@@ -55,6 +56,9 @@ struct FaultyFile {
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Kind {
     Read,
+    /// Changes something and takes no space.
+    Change,
+    /// Takes space.
     Write,
 }
 
@@ -119,18 +123,18 @@ impl FaultyVfs {
 
     fn step(&self, kind: Kind) -> io::Result<MutexGuard<'_, State>> {
         let mut state = self.lock();
-        if state.countdown > 0 && kind == Kind::Write {
+        let mut now = false;
+        if state.countdown > 0 && kind != Kind::Read {
             state.countdown -= 1;
-            if state.countdown == 0 {
-                state.broken = state.fault != Fault::Fail;
-                return Err(state.fault.error());
-            }
+            now = state.countdown == 0;
+            state.broken |= now;
         }
-        let stopped = matches!(state.fault, Fault::Kill | Fault::PowerLoss) || kind == Kind::Write;
-        if state.broken && stopped {
-            return Err(state.fault.error());
-        }
-        Ok(state)
+        let fails = match state.fault {
+            Fault::Fail => now,
+            Fault::Kill | Fault::PowerLoss => state.broken,
+            Fault::NoSpace => state.broken && kind == Kind::Write && state.root.join("reserve").exists(),
+        };
+        if fails { Err(state.fault.error()) } else { Ok(state) }
     }
 }
 
@@ -174,7 +178,7 @@ impl Vfs for FaultyVfs {
     }
 
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
-        let mut state = self.step(Kind::Write)?;
+        let mut state = self.step(Kind::Change)?;
         // The new name is durable only after the directory is synced; until then the old file is there.
         if to.exists() {
             state.adopt(to)?;
@@ -188,14 +192,14 @@ impl Vfs for FaultyVfs {
     }
 
     fn remove(&self, path: &Path) -> io::Result<()> {
-        let mut state = self.step(Kind::Write)?;
+        let mut state = self.step(Kind::Change)?;
         RealVfs.remove(path)?;
         state.files.remove(path);
         Ok(())
     }
 
     fn sync_dir(&self, path: &Path) -> io::Result<()> {
-        let mut state = self.step(Kind::Write)?;
+        let mut state = self.step(Kind::Change)?;
         RealVfs.sync_dir(path)?;
         let renamed: Vec<PathBuf> = state
             .files
@@ -222,7 +226,7 @@ impl Vfs for FaultyVfs {
     }
 
     fn before_commit(&self) -> io::Result<()> {
-        self.step(Kind::Write).map(drop)
+        self.step(Kind::Change).map(drop)
     }
 
     fn after_commit(&self, durable: bool) {
@@ -257,12 +261,12 @@ impl VfsFile for FaultyFile {
     }
 
     fn truncate(&self, length: u64) -> io::Result<()> {
-        drop(self.vfs.step(Kind::Write)?);
+        drop(self.vfs.step(Kind::Change)?);
         self.inner.truncate(length)
     }
 
     fn sync(&self) -> io::Result<()> {
-        let mut state = self.vfs.step(Kind::Write)?;
+        let mut state = self.vfs.step(Kind::Change)?;
         self.inner.sync()?;
         let content = fs::read(&self.path)?;
         if let Some(file) = state.files.get_mut(&self.path) {
