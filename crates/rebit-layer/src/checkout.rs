@@ -338,8 +338,9 @@ fn remove_all(parent: &OwnedFd, name: &[u8]) -> Result<(), Errno> {
     }
     let flags = OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     let directory = openat(parent, name, flags, Mode::empty())?;
+    // Without success the removals below say what is wrong.
     let _ = fchmod(&directory, Mode::RWXU);
-    for name in disk::names(&directory)? {
+    for (name, _) in disk::entries(&directory)? {
         remove_all(&directory, &name)?;
     }
     unlinkat(parent, name, AtFlags::REMOVEDIR)

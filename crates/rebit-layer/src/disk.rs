@@ -96,10 +96,11 @@ pub(crate) struct Root {
     fd: OwnedFd,
 }
 
-/// What [`Root::list`] found: the directory, and its names in bytewise order.
+/// What [`Root::list`] found: the directory, and its names in bytewise order with the kind that the
+/// directory itself gives, which may be unknown.
 pub(crate) struct Listing {
     pub(crate) fd: OwnedFd,
-    pub(crate) names: Vec<Vec<u8>>,
+    pub(crate) entries: Vec<(Vec<u8>, FileType)>,
 }
 
 impl Root {
@@ -141,25 +142,25 @@ impl Root {
     /// Lists the directory `path`.
     pub(crate) fn list(&self, path: &TreePath) -> Result<Listing, DiskError> {
         let fd = self.directory(path)?;
-        let names = names(&fd).map_err(|error| DiskError::io("list", path, error))?;
-        Ok(Listing { fd, names })
+        let entries = entries(&fd).map_err(|error| DiskError::io("list", path, error))?;
+        Ok(Listing { fd, entries })
     }
 }
 
-/// The names in a directory, sorted.
-pub(crate) fn names(directory: &OwnedFd) -> Result<Vec<Vec<u8>>, Errno> {
-    let mut names = Vec::new();
+/// The names in a directory, sorted, each with its kind as far as the directory knows.
+pub(crate) fn entries(directory: &OwnedFd) -> Result<Vec<(Vec<u8>, FileType)>, Errno> {
+    let mut found = Vec::new();
     let mut buffer = Vec::with_capacity(64 * 1024);
     let mut entries = RawDir::new(directory, buffer.spare_capacity_mut());
     while let Some(entry) = entries.next() {
         let entry = entry?;
         let name = entry.file_name().to_bytes();
         if name != b"." && name != b".." {
-            names.push(name.to_vec());
+            found.push((name.to_vec(), entry.file_type()));
         }
     }
-    names.sort_unstable();
-    Ok(names)
+    found.sort_unstable_by(|(a, _), (b, _)| a.cmp(b));
+    Ok(found)
 }
 
 /// The status of `name` in a directory, symbolic links not followed.

@@ -145,8 +145,8 @@ impl Visit<'_> {
         if directory.depth() >= MAX_DEPTH {
             return Err(DiskError::Limit { what: "levels", limit: MAX_DEPTH });
         }
-        let Listing { fd, names } = self.root.list(directory)?;
-        for name in names {
+        let Listing { fd, entries } = self.root.list(directory)?;
+        for (name, _) in entries {
             let path = directory
                 .join(&name)
                 .map_err(|source| DiskError::Name { directory: directory.clone(), source })?;

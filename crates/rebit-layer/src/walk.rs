@@ -1,6 +1,5 @@
 //! A build context read from disk.
 
-use std::os::fd::OwnedFd;
 use std::path::Path;
 
 use rayon::prelude::*;
@@ -128,17 +127,27 @@ pub fn walk_directory(
     let root = Root::open(directory)?;
     let stat = disk::stat_open(root.directory(&TreePath::root())?)
         .map_err(|error| DiskError::io("look at", &TreePath::root(), error))?;
-    let mut visit = Visit {
-        root: &root,
-        filter,
-        options,
-        tree: Tree::with_root(metadata(options, &stat, true)),
-        files: Vec::new(),
-        report: Report::new(),
-        passed: Vec::new(),
-    };
+    let mut visit = Visit { root: &root, filter, batches: Vec::new(), passed: Vec::new(), count: 0 };
     visit.directory(&TreePath::root())?;
-    let Visit { mut tree, files, report, .. } = visit;
+    let looked: Vec<Vec<Looked>> =
+        visit.batches.par_iter().map(|batch| look(&root, batch)).collect::<Result<_, DiskError>>()?;
+
+    let mut tree = Tree::with_root(metadata(options, &stat, true));
+    let mut report = Report::new();
+    let mut files = Vec::new();
+    for Looked { path, stat, seen } in looked.into_iter().flatten() {
+        match seen {
+            Seen::Socket => report.add(Notice::Socket, &path),
+            Seen::Directory => insert(&mut tree, path, Node::directory(metadata(options, &stat, true)))?,
+            Seen::File => {
+                let metadata = metadata(options, &stat, false);
+                files.push(Waiting { path, stat: disk::file_stat(&stat), metadata });
+            }
+            Seen::Other(kind) => {
+                insert(&mut tree, path, Node { metadata: metadata(options, &stat, false), kind })?;
+            }
+        }
+    }
 
     let stats: Vec<FileStat> = files.iter().map(|file| file.stat).collect();
     let known = cache.get_many(&stats);
@@ -183,16 +192,48 @@ struct Waiting {
     metadata: Metadata,
 }
 
-/// The first pass: everything but the contents.
+/// Names to be taken from one directory, each with whether it was listed as a directory.
+struct Batch {
+    directory: TreePath,
+    names: Vec<(Vec<u8>, bool)>,
+}
+
+/// An entry with its status.
+struct Looked {
+    path: TreePath,
+    stat: Statx,
+    seen: Seen,
+}
+
+/// The second pass, which runs in parallel: the status of what is taken.
+fn look(root: &Root, batch: &Batch) -> Result<Vec<Looked>, DiskError> {
+    let fd = root.directory(&batch.directory)?;
+    let names = batch.names.iter();
+    names
+        .map(|(name, listed_as_directory)| {
+            let path = join(&batch.directory, name)?;
+            let stat = disk::stat(&fd, name).map_err(|error| DiskError::io("look at", &path, error))?;
+            let seen = disk::seen(&fd, name, &stat, &path)?;
+            if matches!(seen, Seen::Directory) != *listed_as_directory {
+                return Err(DiskError::Changed { path });
+            }
+            Ok(Looked { path, stat, seen })
+        })
+        .collect()
+}
+
+fn join(directory: &TreePath, name: &[u8]) -> Result<TreePath, DiskError> {
+    directory.join(name).map_err(|source| DiskError::Name { directory: directory.clone(), source })
+}
+
+/// The first pass: the names, and what the filter says to them.
 struct Visit<'a> {
     root: &'a Root,
     filter: &'a dyn Fn(&TreePath, bool) -> Verdict,
-    options: &'a WalkOptions,
-    tree: Tree,
-    files: Vec<Waiting>,
-    report: Report,
-    /// Directories passed through on the way here that nothing has brought in yet.
-    passed: Vec<(TreePath, Node)>,
+    batches: Vec<Batch>,
+    /// Directories passed through on the way here that nothing has brought in yet, each with the one it is in.
+    passed: Vec<(TreePath, Vec<u8>)>,
+    count: usize,
 }
 
 impl Visit<'_> {
@@ -200,56 +241,56 @@ impl Visit<'_> {
         if directory.depth() >= MAX_DEPTH {
             return Err(DiskError::Limit { what: "levels", limit: MAX_DEPTH });
         }
-        let Listing { fd, names } = self.root.list(directory)?;
-        for name in names {
-            let path = directory
-                .join(&name)
-                .map_err(|source| DiskError::Name { directory: directory.clone(), source })?;
-            let stat = disk::stat(&fd, &name).map_err(|error| DiskError::io("look at", &path, error))?;
-            let is_directory = FileType::from_raw_mode(u32::from(stat.stx_mode)).is_dir();
+        let Listing { fd, entries } = self.root.list(directory)?;
+        let batch = self.batches.len();
+        self.batches.push(Batch { directory: directory.clone(), names: Vec::new() });
+        for (name, kind) in entries {
+            let path = join(directory, &name)?;
+            let is_directory = match kind {
+                FileType::Unknown => {
+                    let stat = disk::stat(&fd, &name);
+                    let stat = stat.map_err(|error| DiskError::io("look at", &path, error))?;
+                    FileType::from_raw_mode(u32::from(stat.stx_mode)).is_dir()
+                }
+                kind => kind.is_dir(),
+            };
             match (self.filter)(&path, is_directory) {
                 Verdict::Exclude => {}
                 Verdict::Descend if !is_directory => {}
                 Verdict::Descend => {
-                    let node = Node::directory(metadata(self.options, &stat, true));
+                    self.passed.push((directory.clone(), name));
                     let depth = self.passed.len();
-                    self.passed.push((path.clone(), node));
                     self.directory(&path)?;
-                    self.passed.truncate(depth);
+                    // It is still there unless something below brought it in.
+                    if self.passed.len() == depth {
+                        self.passed.pop();
+                    }
                 }
-                Verdict::Include => self.include(&fd, &name, path, &stat)?,
+                Verdict::Include => {
+                    // A socket is not taken, so it brings nothing in.
+                    if kind != FileType::Socket {
+                        self.bring_in();
+                    }
+                    self.count += 1;
+                    if self.count >= MAX_ENTRIES {
+                        return Err(DiskError::Limit { what: "entries", limit: MAX_ENTRIES });
+                    }
+                    if let Some(batch) = self.batches.get_mut(batch) {
+                        batch.names.push((name, is_directory));
+                    }
+                    if is_directory {
+                        self.directory(&path)?;
+                    }
+                }
             }
         }
         Ok(())
     }
 
-    fn include(&mut self, fd: &OwnedFd, name: &[u8], path: TreePath, stat: &Statx) -> Result<(), DiskError> {
-        if self.tree.len() + self.files.len() >= MAX_ENTRIES {
-            return Err(DiskError::Limit { what: "entries", limit: MAX_ENTRIES });
-        }
-        let seen = disk::seen(fd, name, stat, &path)?;
-        if matches!(seen, Seen::Socket) {
-            self.report.add(Notice::Socket, &path);
-            return Ok(());
-        }
-        for (path, node) in std::mem::take(&mut self.passed) {
-            insert(&mut self.tree, path, node)?;
-        }
-        match seen {
-            Seen::Socket => Ok(()),
-            Seen::Directory => {
-                let node = Node::directory(metadata(self.options, stat, true));
-                insert(&mut self.tree, path.clone(), node)?;
-                self.directory(&path)
-            }
-            Seen::File => {
-                let metadata = metadata(self.options, stat, false);
-                self.files.push(Waiting { path, stat: disk::file_stat(stat), metadata });
-                Ok(())
-            }
-            Seen::Other(kind) => {
-                insert(&mut self.tree, path, Node { metadata: metadata(self.options, stat, false), kind })
-            }
+    fn bring_in(&mut self) {
+        for (directory, name) in self.passed.drain(..) {
+            self.count += 1;
+            self.batches.push(Batch { directory, names: vec![(name, true)] });
         }
     }
 }

@@ -21,6 +21,7 @@ fn check(lower: &str, upper: &str, expected: &[&str]) {
     assert!(apply(&lower, &changes).unwrap().same(&upper, Compare::IgnoreMtime));
 }
 
+// L-10
 #[test]
 fn changes_are_found() {
     check("", "", &[]);
@@ -63,6 +64,7 @@ fn hard_links_change_with_their_group() {
     check(pair, "f 644 0:0 a = y\nf 644 0:0 b = x", &["+/a"]);
 }
 
+// L-3
 #[test]
 fn times_count_only_when_asked() {
     let lower = tree("f 644 0:0 a = x", &MemoryObjects::new());

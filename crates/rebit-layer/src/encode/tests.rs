@@ -87,6 +87,25 @@ fn the_number_of_threads_does_not_show() {
     }
 }
 
+// L-3
+#[test]
+fn the_times_of_the_trees_do_not_show() {
+    let objects = MemoryObjects::new();
+    let lower = tree("f 644 0:0 d/a = x\nf 644 0:0 d/b = x", &objects);
+    let upper = tree("f 644 0:0 d/a = x\nf 644 0:0 d/b = y", &objects);
+    let digest = |times: (i64, i64)| {
+        let (mut lower, mut upper) = (lower.clone(), upper.clone());
+        lower.set_mtimes(times.0);
+        upper.set_mtimes(times.1);
+        let changes = diff(&lower, &upper, Compare::IgnoreMtime).with_ancestors(&upper);
+        encode_layer(&changes, &objects, &objects, &NoSegmentCache, &options(Compression::Gzip))
+            .unwrap()
+            .digest
+    };
+    assert_eq!(digest((0, 0)), digest((5, -7)));
+    assert_eq!(digest((0, 0)), digest((i64::MIN, i64::MAX)));
+}
+
 #[test]
 fn known_segments_are_not_encoded_again() {
     let objects = MemoryObjects::new();

@@ -193,6 +193,44 @@ fn loading_refuses_what_storing_never_writes() {
     assert!(matches!(id, Err(LoadError::Object { .. })));
 }
 
+// T-3
+#[test]
+fn objects_name_what_they_refer_to() {
+    /// Keeps the edges of what is put.
+    #[derive(Default)]
+    struct Edges(MemoryObjects, std::sync::Mutex<Vec<(ObjectId, Vec<ObjectId>)>>);
+    impl ObjectSink for Edges {
+        fn put(
+            &self,
+            content: &[u8],
+            edges: &[ObjectId],
+        ) -> Result<ObjectId, rebit_oci::object::ObjectError> {
+            let object = self.0.put(content, edges)?;
+            self.1.lock().unwrap().push((object, edges.to_vec()));
+            Ok(object)
+        }
+
+        fn put_reader(
+            &self,
+            reader: &mut dyn std::io::Read,
+        ) -> Result<(ObjectId, u64), rebit_oci::object::ObjectError> {
+            self.0.put_reader(reader)
+        }
+    }
+    let sink = Edges::default();
+    let tree =
+        tree("f 644 0:0 d/f = x\nf 644 0:0 a = y\nf 644 0:0 b = y\nl 0:0 l = a", &MemoryObjects::new());
+    let id = tree.store(&sink).unwrap();
+    let put = sink.1.into_inner().unwrap();
+    let [(directory, inner), (top, outer), (root, last)] = &put[..] else { panic!("{put:?}") };
+    assert_eq!(inner, &[ObjectId::of(b"x")]);
+    let mut expected = vec![*directory, ObjectId::of(b"y")];
+    expected.sort();
+    assert_eq!(outer, &expected);
+    assert_eq!((last, *root), (&vec![*top], id.object()));
+}
+
+// T-7
 #[test]
 fn a_tree_that_unfolds_without_end_meets_a_limit() {
     let objects = MemoryObjects::new();

@@ -155,7 +155,7 @@ fn encoders_have_golden_digests() {
     assert_eq!(found, expected);
 }
 
-// L-1, L-44
+// L-1, L-44, L-45
 #[test]
 fn layers_have_golden_digests() {
     let mut wrong = String::new();

@@ -30,7 +30,7 @@ fn field(header: &[u8], at: usize, length: usize) -> String {
     String::from_utf8(header[at..at + length].to_vec()).unwrap()
 }
 
-// L-20 to L-24
+// L-20, L-21, L-22, L-23, L-24
 #[test]
 fn a_header_is_ustar_with_fixed_fields() {
     let metadata = Metadata { mode: 0o4755, uid: 5, gid: 6, mtime: 99, ..Metadata::default() };
