@@ -39,12 +39,22 @@
 //! [`enter_user_namespace`] is called once, at the start of the program; from then on the process is uid 0 of a user namespace and
 //! everything here takes the same path as for root. Overlays always use `userxattr`, so the upper directory looks the same as well.
 
+mod capabilities;
+mod devices;
 mod error;
+mod inside;
+mod kernelfs;
+mod mounts;
 mod path_bytes;
 mod probe;
+mod report;
+mod rootfs;
 mod run;
 mod runner;
+mod seccomp;
 mod spec;
+mod stubs;
+mod sys;
 mod userns;
 
 pub use error::{SandboxError, Step};
