@@ -47,7 +47,8 @@ impl Changeset {
         Self::default()
     }
 
-    /// Everything that `tree` holds, its root's metadata included: what makes an empty directory into the tree.
+    /// Everything that `tree` holds, its root's metadata included: what makes an empty directory into the
+    /// tree.
     #[must_use]
     pub fn full(tree: &Tree) -> Self {
         let mut tree = tree.clone();

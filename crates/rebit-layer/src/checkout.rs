@@ -57,8 +57,8 @@ pub struct CheckoutReport {
 /// Every directory on the way to an entry must be there or be an entry itself
 /// ([`Changeset::with_ancestors`]). Modes, owners, attributes and mtimes
 /// become those of the nodes, whatever the umask; directories get theirs last. An entry for the root sets
-/// the metadata of `target` itself. What is in the way of an entry is removed. Symbolic links in `target` are never followed. Files are
-/// written in parallel on rayon's pool.
+/// the metadata of `target` itself. What is in the way of an entry is removed. Symbolic links in `target`
+/// are never followed. Files are written in parallel on rayon's pool.
 ///
 /// # Errors
 /// [`DiskError`] naming the path; what was written before an error stays.

@@ -24,10 +24,10 @@ impl Compare {
 
 /// Computes what makes `lower` into `upper`.
 ///
-/// A name that is gone is removed, once, at the topmost path that went. A directory that became something else (or back) is
-/// one entry; what was below it needs no removal. A file whose hard links changed is emitted with all the
-/// names it has in `upper` (`docs/format/layer.md`, L-10 to L-13). Ancestors are not added:
-/// [`Changeset::with_ancestors`] does that.
+/// A name that is gone is removed, once, at the topmost path that went. A directory that became something
+/// else (or back) is one entry; what was below it needs no removal. A file whose hard links changed is
+/// emitted with all the names it has in `upper` (`docs/format/layer.md`, L-10 to L-13). Ancestors are not
+/// added: [`Changeset::with_ancestors`] does that.
 #[must_use]
 pub fn diff(lower: &Tree, upper: &Tree, compare: Compare) -> Changeset {
     let mut changes = Changeset::new();

@@ -137,8 +137,8 @@ const WINDOW: u64 = 8 << 20;
 /// knows is read from `objects` instead of being made.
 ///
 /// # Errors
-/// [`EncodeError`], when an entry cannot be written, a content is missing or not as long as its node says, or a
-/// part cannot be kept.
+/// [`EncodeError`], when an entry cannot be written, a content is missing or not as long as its node says,
+/// or a part cannot be kept.
 pub fn encode_layer(
     changeset: &Changeset,
     objects: &dyn ObjectSource,

@@ -18,7 +18,8 @@ pub struct Metadata {
     pub gid: u32,
     /// Seconds since 1970-01-01 00:00 UTC; fractions are not kept.
     pub mtime: i64,
-    /// Extended attributes by full name; only allowed names ([`xattr::is_allowed`](crate::xattr::is_allowed)).
+    /// Extended attributes by full name; only allowed names
+    /// ([`xattr::is_allowed`](crate::xattr::is_allowed)).
     pub xattrs: BTreeMap<Vec<u8>, Vec<u8>>,
 }
 

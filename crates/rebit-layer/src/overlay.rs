@@ -21,11 +21,11 @@ use crate::{DiskError, FileStat, Kind, Metadata, Node, Report, Tree, TreePath, x
 
 /// Reads the merged tree of `lower` and the overlayfs upper directory `upper`.
 ///
-/// A node that differs from the lower tree's in more than its mtime gets mtime `epoch`; the others stay as `lower` has
-/// them, also when the file system copied them up. Hard links are found by device and inode. Files are read
-/// in parallel on rayon's pool. The metadata of `upper` itself is that of the merged root, as the
-/// kernel shows it: make the directory with the root's mode and owner. Sockets are skipped and dropped attributes are
-/// counted in `report`. Owners are taken as this process sees them.
+/// A node that differs from the lower tree's in more than its mtime gets mtime `epoch`; the others stay as
+/// `lower` has them, also when the file system copied them up. Hard links are found by device and inode.
+/// Files are read in parallel on rayon's pool. The metadata of `upper` itself is that of the merged root,
+/// as the kernel shows it: make the directory with the root's mode and owner. Sockets are skipped and
+/// dropped attributes are counted in `report`. Owners are taken as this process sees them.
 ///
 /// # Errors
 /// [`DiskError`] naming the path; [`DiskError::Unsupported`] for a redirect or a metadata-only copy.

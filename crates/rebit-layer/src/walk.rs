@@ -19,15 +19,16 @@ pub enum Verdict {
     Include,
     /// Leave it out; a directory is not listed.
     Exclude,
-    /// Leave a directory itself out but list it: something below may be taken, and brings it back. For anything else the same as
-    /// [`Exclude`](Self::Exclude).
+    /// Leave a directory itself out but list it: something below may be taken, and brings it back. For
+    /// anything else the same as [`Exclude`](Self::Exclude).
     Descend,
 }
 
 /// How the modes of context files are taken.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum ModePolicy {
-    /// Write permission of group and others is removed, so that umask 002 and 022 give the same image. The default.
+    /// Write permission of group and others is removed, so that umask 002 and 022 give the same image. The
+    /// default.
     #[default]
     Shared,
     /// All 12 bits as on disk.
@@ -111,9 +112,10 @@ pub struct Walked {
 /// Reads the directory `directory` as a build context.
 ///
 /// `filter` is asked about every path but the root, with whether it is a directory; what it excludes is
-/// not looked at further. Files are read in parallel on rayon's pool, large ones as a stream, unless `cache` knows
-/// them. Owners become 0:0, times the epoch, modes what the policy says; hard links and extended attributes are not
-/// kept. Symbolic links are taken as they are, never followed; sockets are skipped and reported.
+/// not looked at further. Files are read in parallel on rayon's pool, large ones as a stream, unless
+/// `cache` knows them. Owners become 0:0, times the epoch, modes what the policy says; hard links and
+/// extended attributes are not kept. Symbolic links are taken as they are, never followed; sockets are
+/// skipped and reported.
 ///
 /// # Errors
 /// [`DiskError`] naming the path; [`DiskError::Changed`] when a file is written to meanwhile.
@@ -231,7 +233,8 @@ struct Visit<'a> {
     root: &'a Root,
     filter: &'a dyn Fn(&TreePath, bool) -> Verdict,
     batches: Vec<Batch>,
-    /// Directories passed through on the way here that nothing has brought in yet, each with the one it is in.
+    /// Directories passed through on the way here that nothing has brought in yet, each with the one it is
+    /// in.
     passed: Vec<(TreePath, Vec<u8>)>,
     count: usize,
 }

@@ -149,10 +149,12 @@ const WAITING: u64 = 16 << 20;
 ///
 /// The archive may be ustar, GNU or pax; long names, large numbers, hard links, sparse files and
 /// `SCHILY.xattr` records are understood. An entry replaces what its path holds, except that a directory
-/// over a directory only changes its metadata; a later entry wins over an earlier one. The directory of an entry is resolved inside
-/// the root, symbolic links followed, and made when it is missing. With [`ReadOptions::whiteouts`], `.wh.NAME` hides what
+/// over a directory only changes its metadata; a later entry wins over an earlier one. The directory of an
+/// entry is resolved inside the root, symbolic links followed, and made when it is missing. With
+/// [`ReadOptions::whiteouts`], `.wh.NAME` hides what
 /// `lower` has there and `.wh..wh..opq` what it has in the directory; neither touches what the archive itself
-/// brought. A hard link shares the file with its target, whatever its own header says. The stream is read to its end.
+/// brought. A hard link shares the file with its target, whatever its own header says. The stream is read
+/// to its end.
 ///
 /// # Errors
 /// [`ReadError`] naming the entry.
