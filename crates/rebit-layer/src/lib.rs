@@ -17,8 +17,8 @@
 //! * [`path`], [`node`], [`tree`]: the model; `tree::object` is its persistent form (`docs/format/tree.md`).
 //! * [`mod@diff`], [`changeset`]: [`diff()`] and [`apply`].
 //! * [`tar`], [`segment`], [`codec`], [`encode`]: from a changeset to the bytes of a layer, and back.
-//! * [`walk`], [`overlay`], [`checkout`]: directories on disk, opened component by component, symbolic links
-//!   never followed.
+//! * [`walk`], [`overlay`], [`mod@checkout`]: directories on disk, opened component by component,
+//!   symbolic links never followed.
 //! * [`report`]: what was left out on the way.
 
 pub mod changeset;

@@ -1,4 +1,4 @@
-//! A whole file tree in memory: every path with its metadata, contents by [`ObjectId`].
+//! A whole file tree in memory: every path with its metadata, contents by [`ObjectId`](rebit_oci::ObjectId).
 //!
 //! A tree always has a root directory, and the parent of every entry is a directory of the tree.
 //! Building blocks: [`Tree::resolve`] (symbolic links inside the root), [`Tree::graft`] (copy a
