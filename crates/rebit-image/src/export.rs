@@ -83,3 +83,6 @@ pub fn export_to(
     sink.finish()?;
     Ok(Exported { digest: image.digest(), size })
 }
+
+#[cfg(test)]
+mod tests;

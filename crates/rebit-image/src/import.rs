@@ -293,3 +293,6 @@ impl Layer<'_> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

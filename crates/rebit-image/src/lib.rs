@@ -30,6 +30,8 @@ pub mod record;
 pub mod rootfs;
 pub mod store_image;
 mod tee;
+#[cfg(test)]
+mod testing;
 mod time;
 pub mod transport;
 pub mod verify;

@@ -113,3 +113,60 @@ impl SegmentCache for Segments<'_> {
         let _ = self.0.put_segment(&key.0, encoder, &part, size);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use rebit_layer::{Kind, TreePath};
+
+    use super::*;
+    use crate::testing::{NOW, amd64, lab, names, tar};
+
+    fn import(session: &Session, archive: &[u8], options: &RootfsOptions) -> StoredImage {
+        import_rootfs(session, &mut &*archive, &names(&["base"]), options).unwrap()
+    }
+
+    #[test]
+    fn a_root_file_system_becomes_an_image() {
+        // I-61, I-62
+        let lab = lab();
+        let options = RootfsOptions::new(amd64(), 86_400, NOW);
+        let image = import(&lab.session, &tar(&[("./bin/sh", b"#!"), ("./etc/x", b"y")]), &options);
+        assert_eq!(
+            String::from_utf8_lossy(image.config.bytes()),
+            format!(
+                r#"{{"architecture":"amd64","config":{{"Env":["PATH={DEFAULT_PATH}"]}},"created":"1970-01-02T00:00:00Z","history":[{{"created":"1970-01-02T00:00:00Z","created_by":"rebit import --rootfs"}}],"os":"linux","rootfs":{{"diff_ids":["{}"],"type":"layers"}}}}"#,
+                image.layers[0].diff_id
+            )
+        );
+        let tree = Tree::load(&image.tree().unwrap(), &lab.session).unwrap();
+        assert!(tree.iter().all(|(_, node)| node.metadata.mtime == 86_400));
+        let file = tree.get(&TreePath::parse(b"bin/sh").unwrap()).unwrap();
+        assert!(matches!(file.kind, Kind::File { size: 2, .. }));
+    }
+
+    #[test]
+    fn the_order_and_compression_of_the_archive_do_not_matter() {
+        // I-63
+        let lab = lab();
+        let options = RootfsOptions::new(amd64(), 0, NOW);
+        let files: [(&str, &[u8]); 3] = [("a", b"1"), ("b/c", b"2"), ("d", b"")];
+        let image = import(&lab.session, &tar(&files), &options);
+        let mut turned = files;
+        turned.reverse();
+        let other = crate::testing::lab();
+        assert_eq!(import(&other.session, &crate::testing::gzip(&tar(&turned)), &options), image);
+        let zstd = RootfsOptions { compression: Compression::Zstd, ..options };
+        let different = import(&other.session, &tar(&files), &zstd);
+        assert_eq!(different.layers[0].diff_id, image.layers[0].diff_id);
+        assert_ne!(different.layers[0].digest, image.layers[0].digest);
+    }
+
+    #[test]
+    fn what_is_no_archive_is_refused() {
+        let lab = lab();
+        let options = RootfsOptions::new(amd64(), 0, NOW);
+        let import = |archive: &[u8]| import_rootfs(&lab.session, &mut &*archive, &[], &options).unwrap_err();
+        assert!(matches!(import(&[1; 1024]), ImageError::Rootfs { .. }));
+        assert!(matches!(import(&tar(&[(".wh.a", b"")])), ImageError::Encode { .. }));
+    }
+}

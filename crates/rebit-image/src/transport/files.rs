@@ -25,6 +25,9 @@ pub(crate) trait Files: Send + Sync + std::fmt::Debug {
 
     /// The names of all regular files, sorted.
     fn names(&self) -> Result<Vec<String>, ImageError>;
+
+    /// Whether the files are in one archive.
+    fn is_archive(&self) -> bool;
 }
 
 /// Reads a small file whole.
@@ -122,6 +125,10 @@ impl Files for Directory {
         self.collect("", 2, &mut names)?;
         names.sort_unstable();
         Ok(names)
+    }
+
+    fn is_archive(&self) -> bool {
+        false
     }
 }
 
@@ -223,5 +230,9 @@ impl Files for Archive {
 
     fn names(&self) -> Result<Vec<String>, ImageError> {
         Ok(self.files.keys().cloned().collect())
+    }
+
+    fn is_archive(&self) -> bool {
+        true
     }
 }

@@ -56,6 +56,11 @@ impl LayoutSource {
         })
     }
 
+    /// Whether the layout is in an archive, which is one program's work from end to end.
+    pub(crate) fn is_archive(&self) -> bool {
+        self.files.is_archive()
+    }
+
     fn wanted(&self, offer: &Offer) -> bool {
         let Some(tag) = &self.tag else { return true };
         let same_reference = || {

@@ -23,10 +23,13 @@ pub(crate) mod tar_scan;
 
 use std::io::Read;
 
+pub(crate) use archive_sink::DockerManifest;
 pub use archive_sink::{ArchiveForm, ArchiveSink};
 pub use copy::copy;
 pub use docker_archive::DockerArchiveSource;
+pub(crate) use docker_archive::{SavedImage, saved_images};
 pub use layout_sink::LayoutSink;
+pub(crate) use layout_sink::check_version;
 pub use layout_source::LayoutSource;
 pub use resolve::select;
 pub(crate) use resolve::{MAX_DEPTH, documents, read_blob};
