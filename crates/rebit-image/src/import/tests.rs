@@ -120,9 +120,9 @@ fn damage_is_an_error_that_names_the_layer_and_sets_no_name() {
     let blob = gzip(&plain);
     let digest = Digest::of(&plain);
     let import = |place: &Place| import_place(&lab.session, place, &names(&["bad"]), &options()).unwrap_err();
-    let error = import(&layout(&lab, "diff-id", &[blob.clone()], &[Digest::of(b"")]));
+    let error = import(&layout(&lab, "diff-id", std::slice::from_ref(&blob), &[Digest::of(b"")]));
     assert!(matches!(error, ImageError::DiffId { number: 1, found, .. } if found == digest), "{error}");
-    let error = import(&layout(&lab, "count", &[blob.clone()], &[]));
+    let error = import(&layout(&lab, "count", std::slice::from_ref(&blob), &[]));
     assert!(matches!(error, ImageError::Inconsistent { .. }), "{error}");
     let error = import(&layout(&lab, "no-tar", &[gzip(&[1; 2048])], &[Digest::of(&[1; 2048])]));
     assert!(matches!(error, ImageError::Layer { number: 1, .. }), "{error}");
@@ -131,7 +131,7 @@ fn damage_is_an_error_that_names_the_layer_and_sets_no_name() {
     // Another blob than the ones above, which the store has by now.
     let plain = tar(&[("b", &[8; 100_000])]);
     let blob = gzip(&plain);
-    let place = layout(&lab, "damaged", &[blob.clone()], &[Digest::of(&plain)]);
+    let place = layout(&lab, "damaged", std::slice::from_ref(&blob), &[Digest::of(&plain)]);
     let path = lab.path("damaged/blobs/sha256").join(Digest::of(&blob).hex());
     for at in [0, 20, blob.len() - 1] {
         let mut damaged = blob.clone();

@@ -103,10 +103,9 @@ pub(crate) fn scan<R: ReadAt + ?Sized>(bytes: &R, length: u64) -> Result<Scan, S
     let mut scanner = Scanner { bytes, length, scan: Scan::default(), names: 0 };
     let mut pending = Pending::default();
     let mut at = 0;
-    loop {
-        let Some(header) = scanner.header(at)? else { break };
+    while let Some(header) = scanner.header(at)? {
         let body = at + BLOCK;
-        let stated = scanner.size(&header, at)?;
+        let stated = scanner.size(&header)?;
         let size = match header.entry_type().as_byte() {
             b'x' | b'g' | b'L' | b'K' => {
                 scanner.extension(&header, body, stated, &mut pending)?;
@@ -117,9 +116,8 @@ pub(crate) fn scan<R: ReadAt + ?Sized>(bytes: &R, length: u64) -> Result<Scan, S
                 scanner.entry(&header, body, stated, taken)?
             }
         };
-        at = body
-            .checked_add(size.div_ceil(BLOCK) * BLOCK)
-            .ok_or(ScanError::Limit { what: "the size of an entry", limit: u64::MAX })?;
+        // No body reaches past the end of the file, so that this does not overflow.
+        at = body + size.next_multiple_of(BLOCK);
     }
     scanner.scan.end = at.min(length);
     Ok(scanner.scan)
@@ -189,18 +187,12 @@ impl<R: ReadAt + ?Sized> Scanner<'_, R> {
         Ok(Some(header))
     }
 
-    fn size(&self, header: &Header, at: u64) -> Result<u64, ScanError> {
-        match header.entry_size() {
-            Ok(size) if !has_content(header) => {
-                let _ = size;
-                Ok(0)
-            }
-            Ok(size) => Ok(size),
-            Err(_) => self.corrupt(
-                shown(&header.path_bytes()),
-                format!("the size in its header at {at} is not a number"),
-            ),
+    fn size(&self, header: &Header) -> Result<u64, ScanError> {
+        if !has_content(header) {
+            return Ok(0);
         }
+        let size = header.entry_size();
+        size.or_else(|_| self.corrupt(shown(&header.path_bytes()), "the size in its header is not a number"))
     }
 
     fn check_body(&self, name: &str, offset: u64, size: u64) -> Result<(), ScanError> {
