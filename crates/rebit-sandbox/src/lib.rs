@@ -30,7 +30,8 @@
 //!   a pipe whose other end the caller has, and PID 1 has a parent death signal.
 //! - Mount points that an image lacks are made in a throw-away layer *below* all layers of an overlay. They are visible, they
 //!   change no directory's metadata, and they cannot reach the upper directory. Where this is impossible (a whiteout or a dangling
-//!   symlink is in the way, or the root is a plain directory) they are made in place, and removed after the run if still empty.
+//!   symlink is in the way, there are data-only layers, or the root is a plain directory) they are made in place, and removed after the run if still
+//!   empty; what remains is at most a copied-up parent directory, equal to the lower one but for its times.
 //! - Symlinks on the way to a mount point are resolved inside the root: `/etc/resolv.conf -> /../../x` is `/x` of the image.
 //! - The root and all writable mounts are `nodev`: `mknod` works where the capability is there, opening the node does not.
 //!

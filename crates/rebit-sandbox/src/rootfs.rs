@@ -80,7 +80,9 @@ pub(crate) fn mount_root(
     match (root, scratch) {
         (RootFs::Overlay { lowers, data, upper, .. }, Some(scratch)) => {
             let stubs = scratch.stubs();
-            let lowers: Vec<&Path> = lowers.iter().map(PathBuf::as_path).chain([stubs.as_path()]).collect();
+            // With `userxattr` the kernel follows redirects into data layers only from the lowest other layer: it must be the caller's.
+            let stubs = Some(stubs.as_path()).filter(|_| data.is_empty());
+            let lowers: Vec<&Path> = lowers.iter().map(PathBuf::as_path).chain(stubs).collect();
             let layers = Layers { lowers, data, upper, work: &scratch.overlay_work() };
             let mounted = mount_overlay(&layers, &scratch.mount_point())?;
             sys::mount_setattr(mounted.as_fd(), false, attributes).step(Step::Overlay)?;
@@ -107,11 +109,11 @@ pub(crate) fn mount_root(
 }
 
 /// The directories of an overlay.
-struct Layers<'a> {
-    lowers: Vec<&'a Path>,
-    data: &'a [PathBuf],
-    upper: &'a Path,
-    work: &'a Path,
+pub(crate) struct Layers<'a> {
+    pub(crate) lowers: Vec<&'a Path>,
+    pub(crate) data: &'a [PathBuf],
+    pub(crate) upper: &'a Path,
+    pub(crate) work: &'a Path,
 }
 
 fn open_directory(path: &Path) -> Result<OwnedFd, Failure> {
@@ -134,7 +136,8 @@ fn mount_overlay(layers: &Layers<'_>, target: &Path) -> Result<OwnedFd, Failure>
     }
 }
 
-enum Unmounted {
+/// Why there is no overlay.
+pub(crate) enum Unmounted {
     /// The kernel does not know `lowerdir+`.
     NoAppend,
     Failed(Failure),
@@ -146,7 +149,8 @@ impl From<Failure> for Unmounted {
     }
 }
 
-fn configure_overlay(layers: &Layers<'_>) -> Result<OwnedFd, Unmounted> {
+/// Makes an overlay, attached nowhere yet.
+pub(crate) fn configure_overlay(layers: &Layers<'_>) -> Result<OwnedFd, Unmounted> {
     let overlay = fsopen("overlay", FsOpenFlags::FSOPEN_CLOEXEC).step(Step::Overlay)?;
     let context = overlay.as_fd();
     let explain = |failure: Failure, option: &str| failure.detail(explanation(context, option));

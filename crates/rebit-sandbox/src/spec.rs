@@ -121,7 +121,8 @@ pub enum RootFs {
         /// Lower directories, topmost first; may be empty; at most 499 together with `data`.
         #[serde(with = "crate::path_bytes::list")]
         lowers: Vec<PathBuf>,
-        /// Data-only lower directories, which redirects of the lowers may name (`datadir+`, kernel 6.16 for unprivileged use).
+        /// Data-only lower directories, which redirects of the *last* of `lowers` may name (`datadir+`, kernel 6.16 or so). With them, mount points
+        /// that the image lacks are made in the upper directory and removed after the run.
         #[serde(with = "crate::path_bytes::list")]
         data: Vec<PathBuf>,
         /// Upper directory: receives what the run changes. Its own mode and owner are those of the root directory.

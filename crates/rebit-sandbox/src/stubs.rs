@@ -78,11 +78,7 @@ pub(crate) fn open_target(
     kind: Kind,
     made: &mut Vec<Made>,
 ) -> Result<OwnedFd, Failure> {
-    let flags = ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS;
-    match openat2(root, target, OFlags::PATH | OFlags::CLOEXEC, Mode::empty(), flags) {
-        Err(Errno::NOENT) => make(root, target, kind, made).at(Step::MountPoint, target),
-        other => other.at(Step::MountPoint, target),
-    }
+    walk(root, target, kind, made).at(Step::MountPoint, target)
 }
 
 /// Opens a path that is free of symlinks, without following any.
@@ -103,7 +99,10 @@ fn push_components(queue: &mut VecDeque<OsString>, path: &Path) {
 }
 
 /// Walks to the target name by name, makes what is missing, and notes it in `made` if it is on the root's own mount.
-fn make(root: BorrowedFd<'_>, target: &Path, kind: Kind, made: &mut Vec<Made>) -> Result<OwnedFd, Errno> {
+///
+/// Symlinks and `..` are resolved here, not by openat2(2): that would not say where a missing target would be, and gives up
+/// on `..` while anything is renamed or mounted anywhere on the host.
+fn walk(root: BorrowedFd<'_>, target: &Path, kind: Kind, made: &mut Vec<Made>) -> Result<OwnedFd, Errno> {
     let mut queue = VecDeque::new();
     push_components(&mut queue, target);
     let mut resolved = PathBuf::new();

@@ -8,7 +8,7 @@ use std::thread;
 
 use rebit_sandbox::{
     Exit, Mount, Network, Privilege, Resource, ResourceLimit, RootFs, RunSpec, Runner, SandboxError,
-    Security, Step, StopFlag, Stream, current_privilege, run,
+    Security, Step, StopFlag, Stream, current_privilege, probe, run,
 };
 
 use crate::root::{World, args, exists, output, shell, try_run};
@@ -50,6 +50,11 @@ pub(crate) const ALL: &[Case] = &[
     ("only_three_descriptors", only_three_descriptors),
     ("runs_in_parallel", runs_in_parallel),
     ("work_directory_is_left_empty", work_directory_is_left_empty),
+    ("data_only_layers", data_only_layers),
+    ("probe_agrees_with_itself", probe_agrees_with_itself),
+    ("death_of_the_caller_kills_everything", death_of_the_caller_kills_everything),
+    ("panic_of_the_callback_kills_everything", panic_of_the_callback_kills_everything),
+    ("file_in_the_place_of_a_directory", file_in_the_place_of_a_directory),
 ];
 
 fn mapped_ids() -> u64 {
@@ -126,7 +131,10 @@ fn fixed_world() {
     check("cat /proc/self/personality", "00040000");
     check("grep -c . /proc/self/cgroup >/dev/null; readlink /proc/self/root", "/");
     check("readlink /proc/self/fd/0", "/dev/null");
-    check("grep -E 'Sig(Blk|Ign|Cgt)' /proc/self/status | grep -v '0000000000000000' | grep -v SigCgt", "");
+    check(
+        "grep -E 'Sig(Blk|Ign|Cgt)' /proc/self/status | grep -v '0000000000000000' | grep -v SigCgt; true",
+        "",
+    );
     let world = World::new();
     fs::create_dir(world.path("lower/here")).unwrap();
     let mut spec = world.spec("hostname; umask; pwd; touch file; stat -c %a file");
@@ -295,12 +303,7 @@ fn stop_kills_everything() {
         Err(SandboxError::Stopped) => {}
         other => panic!("{other:?}"),
     }
-    let work = world.path("work").display().to_string();
-    let left = fs::read_dir("/proc").unwrap().filter_map(Result::ok).filter(|process| {
-        let mounts = fs::read_to_string(process.path().join("mountinfo")).unwrap_or_default();
-        mounts.contains(&work)
-    });
-    assert_eq!(left.count(), 0, "a process still has the sandbox's root mounted");
+    assert_eq!(inhabitants(&world), 0, "a process still has the sandbox's root mounted");
     assert_eq!(tree(&world.path("work")), Vec::<PathBuf>::new());
     match run(&spec, &Runner::this_executable(), &mut |_, _| {}, &stop) {
         Err(SandboxError::Stopped) => {}
@@ -552,4 +555,106 @@ fn work_directory_is_left_empty() {
     // So an ordinary removal by the caller is enough.
     let status = Command::new("/bin/ls").arg(world.path("work")).output().unwrap();
     assert!(status.stdout.is_empty());
+}
+
+fn data_only_layers() {
+    if !probe(&Runner::this_executable()).unwrap().overlay_data_only.available {
+        return eprintln!("skipped: needs data-only layers in the kernel: data_only_layers");
+    }
+    let world = World::new();
+    fs::create_dir(world.path("objects")).unwrap();
+    fs::write(world.path("objects/ab"), "content\n").unwrap();
+    let file = world.path("lower/etc/big");
+    fs::File::create(&file).unwrap().set_len(8).unwrap();
+    for (name, value) in [("user.overlay.metacopy", &b""[..]), ("user.overlay.redirect", b"/ab")] {
+        if let Err(error) = rustix_setxattr(&file, name, value) {
+            return eprintln!("skipped: needs extended attributes on {}: {error}", file.display());
+        }
+    }
+    let mut spec = world.spec("cat /etc/big; echo more >> /etc/big; cat /etc/big");
+    let RootFs::Overlay { data, .. } = &mut spec.root else { unreachable!() };
+    data.push(world.path("objects"));
+    assert_eq!(output(&spec), "content\ncontent\nmore\n");
+    assert_eq!(fs::read_to_string(world.path("objects/ab")).unwrap(), "content\n");
+    assert_eq!(tree(&world.upper()), ["etc", "etc/big"].map(PathBuf::from));
+    assert_eq!(fs::read_to_string(world.path("upper/etc/big")).unwrap(), "content\nmore\n");
+}
+
+fn rustix_setxattr(path: &Path, name: &str, value: &[u8]) -> std::io::Result<()> {
+    Ok(rustix::fs::setxattr(path, name, value, rustix::fs::XattrFlags::empty())?)
+}
+
+fn probe_agrees_with_itself() {
+    let probe = probe(&Runner::this_executable()).unwrap();
+    assert_eq!(probe.privilege, current_privilege().unwrap());
+    assert_eq!(probe.nested, !is_real_root());
+    assert_eq!(probe.euid, 0);
+    // These sandboxes run, so their parts must have been found.
+    for (name, finding) in [
+        ("overlay", &probe.overlay),
+        ("proc", &probe.fresh_proc),
+        ("openat2", &probe.openat2),
+        ("seccomp", &probe.seccomp),
+    ] {
+        assert!(finding.available, "{name}: {}", finding.detail);
+    }
+    let text = serde_json::to_string(&probe).unwrap();
+    assert_eq!(serde_json::from_str::<rebit_sandbox::Probe>(&text).unwrap(), probe);
+}
+
+/// Processes that have the sandbox of this world mounted.
+fn inhabitants(world: &World) -> usize {
+    let name = world.directory.path().file_name().unwrap().to_str().unwrap().to_owned();
+    let processes = fs::read_dir("/proc").unwrap().filter_map(Result::ok);
+    processes
+        .filter(|process| {
+            fs::read_to_string(process.path().join("mountinfo")).is_ok_and(|text| text.contains(&name))
+        })
+        .count()
+}
+
+fn death_of_the_caller_kills_everything() {
+    let world = World::new();
+    let spec =
+        world.spec("trap '' TERM INT HUP; (trap '' TERM INT HUP; sleep 1000) & echo ready; wait; sleep 1000");
+    fs::write(world.path("spec"), serde_json::to_vec(&spec).unwrap()).unwrap();
+    let mut caller = Command::new("/proc/self/exe")
+        .args([crate::CALLER.as_ref(), world.path("spec").as_os_str()])
+        .stdout(std::process::Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut line = [0; 6];
+    std::io::Read::read_exact(caller.stdout.as_mut().unwrap(), &mut line).unwrap();
+    assert_eq!(&line, b"ready\n");
+    assert!(inhabitants(&world) >= 1);
+    caller.kill().unwrap();
+    caller.wait().unwrap();
+    // The work directory is emptied by the runner after the last process is dead.
+    while fs::read_dir(world.path("work")).unwrap().next().is_some() {
+        thread::sleep(std::time::Duration::from_millis(5));
+    }
+    assert_eq!(inhabitants(&world), 0);
+}
+
+fn panic_of_the_callback_kills_everything() {
+    let world = World::new();
+    let spec = world.spec("echo ready; sleep 1000");
+    let panicked = std::panic::catch_unwind(|| {
+        run(
+            &spec,
+            &Runner::this_executable(),
+            &mut |_, _| std::panic::resume_unwind(Box::new(())),
+            &StopFlag::new(),
+        )
+    });
+    assert!(panicked.is_err());
+    assert_eq!(inhabitants(&world), 0);
+    assert_eq!(tree(&world.path("work")), Vec::<PathBuf>::new());
+}
+
+fn file_in_the_place_of_a_directory() {
+    let world = World::new();
+    fs::write(world.path("lower/proc"), "").unwrap();
+    let outcome = try_run(&world.spec("true"));
+    assert!(matches!(outcome, Err(SandboxError::Setup { step: Step::Proc, .. })), "{outcome:?}");
 }

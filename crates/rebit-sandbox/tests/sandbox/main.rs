@@ -4,13 +4,16 @@
 //! cannot do it says in a line that begins with `skipped`.
 
 use std::fs;
+use std::io::Write;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::os::unix::process::CommandExt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use rebit_sandbox::{Privilege, current_privilege, enter_user_namespace, maybe_run_as_runner};
+use rebit_sandbox::{
+    Privilege, Runner, StopFlag, current_privilege, enter_user_namespace, maybe_run_as_runner, run,
+};
 
 mod cases;
 mod root;
@@ -18,9 +21,23 @@ mod root;
 /// First argument of the second incarnation, which runs rootless.
 const ROOTLESS: &str = "rootless";
 
+/// First argument of a caller that is going to be killed.
+const CALLER: &str = "caller";
+
 fn main() {
     maybe_run_as_runner();
     let args: Vec<String> = std::env::args().skip(1).collect();
+    if let [first, spec] = args.as_slice()
+        && first == CALLER
+    {
+        let spec = serde_json::from_slice(&fs::read(spec).unwrap()).unwrap();
+        let mut print = |_, bytes: &[u8]| {
+            std::io::stdout().write_all(bytes).unwrap();
+            std::io::stdout().flush().unwrap();
+        };
+        run(&spec, &Runner::this_executable(), &mut print, &StopFlag::new()).unwrap();
+        return;
+    }
     if args.first().is_some_and(|arg| arg == ROOTLESS) {
         rootless(args.get(1).map(String::as_str));
         return;
