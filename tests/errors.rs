@@ -29,7 +29,8 @@ fn errors_in_a_dockerfile_show_their_place() {
         for part in parts {
             assert!(said.contains(part), "`{part}` is not in\n{said}");
         }
-        assert_eq!(said.matches("error").count(), 1, "one error is said once:\n{said}");
+        let errors = said.lines().filter(|line| line.starts_with("error")).count();
+        assert_eq!(errors, 1, "one error is said once:\n{said}");
     };
     check("FROM busybox\nRUNN true\n", &["unknown-instruction", "Dockerfile:2:1", "RUN"]);
     check("FROM busybox\nCOPY none /x\n", &["`none` does not exist in the build context", "Dockerfile:2:1"]);
@@ -177,11 +178,14 @@ fn a_damaged_store_names_what_is_damaged_and_can_be_mended() {
         "{}",
         ended.stderr
     );
-    let ended = world.run(["verify", "store:busybox"]);
-    let export = world.run(["export", "store:busybox", "oci-archive:out.tar"]);
-    assert!(ended.code == 3 || export.code == 1, "damage was not noticed: {}{}", ended.stderr, export.stderr);
+    // Whatever needs the damaged bytes says so and does not hand them out.
+    let uses: [&[&str]; 2] = [&["verify", "store:busybox"], &["run", "busybox", "/bin/echo", "alive"]];
+    let failed = uses.iter().map(|args| world.run(*args)).filter(|ended| ended.code != 0).count();
+    assert!(failed > 0, "damage was not noticed");
+    // What is damaged is forgotten, imported again, and then nothing needs the damaged bytes any more.
     world.run(["fsck", "--repair"]);
     let world = world.with_busybox_again();
+    world.ok(["gc"]);
     world.fsck();
     assert_eq!(world.ok(["run", "busybox", "/bin/echo", "alive"]), "alive\n");
 }

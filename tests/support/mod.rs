@@ -130,9 +130,17 @@ fn busybox_tar(world: &World) -> PathBuf {
     fs::write(root.join("etc/passwd"), "root:x:0:0:root:/root:/bin/sh\nweb:x:33:34:web:/tmp:/bin/sh\n")
         .unwrap();
     fs::write(root.join("etc/group"), "root:x:0:\nweb:x:34:\n").unwrap();
+    for (path, mode) in
+        [("", 0o755), ("bin", 0o755), ("bin/busybox", 0o755), ("etc", 0o755), ("etc/passwd", 0o644)]
+    {
+        fs::set_permissions(root.join(path), fs::Permissions::from_mode(mode)).unwrap();
+    }
+    for (path, mode) in [("etc/group", 0o644), ("root", 0o700), ("tmp", 0o1777)] {
+        fs::set_permissions(root.join(path), fs::Permissions::from_mode(mode)).unwrap();
+    }
     let tar = world.path("busybox.tar");
     let mut command = Command::new("tar");
-    command.args(["--owner=0", "--group=0", "--numeric-owner", "--sort=name", "--mode=u=rwX,go=rX", "-cf"]);
+    command.args(["--owner=0", "--group=0", "--numeric-owner", "--sort=name", "-cf"]);
     let made = ended(command.arg(&tar).arg("-C").arg(&root).arg("."));
     assert_eq!(made.code, 0, "{}", made.stderr);
     tar

@@ -56,7 +56,7 @@ pub(crate) fn fsck(flags: &Flags, command: &Fsck) -> Result<(), CommandError> {
     Err(if command.repair {
         error
     } else {
-        error.hint("--repair forgets what is damaged; what is imported or built again then takes its place")
+        error.hint("--repair forgets what is damaged; import or build it again, and `rebit gc` drops the damaged bytes")
     })
 }
 

@@ -22,7 +22,8 @@ pub(crate) fn import(flags: &Flags, command: &Import) -> Result<(), CommandError
         Some(text) => environment::parse_platform(text)?,
         None => environment::native_platform(),
     };
-    let platform = Platform { os: platform.os, architecture: platform.architecture, variant: platform.variant };
+    let platform =
+        Platform { os: platform.os, architecture: platform.architecture, variant: platform.variant };
     let names = [name];
     let now = environment::now();
     let image = if command.rootfs {

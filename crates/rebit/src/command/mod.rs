@@ -20,8 +20,8 @@ mod verify;
 
 use clap::CommandFactory as _;
 use rebit_image::{Place, StoredImage};
-use rebit_oci::manifest::Compression;
 use rebit_oci::Reference;
+use rebit_oci::manifest::Compression;
 use rebit_store::Session;
 
 use crate::error::CommandError;

@@ -1,10 +1,10 @@
 //! `rebit verify`.
 
-use rebit_image::{Finding, Place, VerifyError, VerifyReport};
+use rebit_image::{Finding, VerifyError, VerifyReport};
 use rebit_oci::Digest;
 use serde_json::json;
 
-use super::place;
+use super::{find, place};
 use crate::environment;
 use crate::error::{CommandError, ExitKind};
 use crate::flags::{Flags, Verify};
@@ -13,17 +13,25 @@ use crate::output::{self, line, say, size};
 pub(crate) fn verify(flags: &Flags, command: &Verify) -> Result<(), CommandError> {
     let place = place(&command.image)?;
     let expected = match &command.digest {
-        Some(text) => {
-            Some(text.parse::<Digest>().map_err(|error| CommandError::new(&error).with_exit(ExitKind::Usage))?)
-        }
+        Some(text) => Some(
+            text.parse::<Digest>().map_err(|error| CommandError::new(&error).with_exit(ExitKind::Usage))?,
+        ),
         None => None,
     };
-    let result = match &place {
-        Place::Store { .. } => {
+    // What is not there at all is a failure, not a verification that does not hold.
+    let result = match place.path() {
+        None => {
             let store = environment::open_store(flags)?;
-            rebit_image::verify(Some(&store.session()?), &place, expected)
+            let session = store.session()?;
+            find(&session, &command.image)?;
+            rebit_image::verify(Some(&session), &place, expected)
         }
-        _ => rebit_image::verify(None, &place, expected),
+        Some(path) => {
+            if let Err(error) = std::fs::metadata(path) {
+                return Err(CommandError::message(format!("cannot read `{}`: {error}", path.display())));
+            }
+            rebit_image::verify(None, &place, expected)
+        }
     };
     match result {
         Ok(report) => holds(&report, command.json),
@@ -66,5 +74,9 @@ fn describe(finding: &Finding) -> String {
     let blob = finding.blob.map(|digest| format!("blob {digest}"));
     let entry = finding.entry.as_ref().map(|entry| format!("`{entry}`"));
     let what: Vec<String> = blob.into_iter().chain(entry).collect();
-    if what.is_empty() { finding.problem.clone() } else { format!("{}: {}", what.join(" in "), finding.problem) }
+    if what.is_empty() {
+        finding.problem.clone()
+    } else {
+        format!("{}: {}", what.join(" in "), finding.problem)
+    }
 }
