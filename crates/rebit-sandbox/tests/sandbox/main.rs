@@ -3,6 +3,13 @@
 //! The tests run in one process as root, and again inside a user namespace as an unprivileged user; what a test
 //! cannot do it says in a line that begins with `skipped`.
 
+#![expect(
+    clippy::unwrap_used,
+    clippy::print_stdout,
+    clippy::print_stderr,
+    reason = "this is a test, though not of the usual form"
+)]
+
 use std::fs;
 use std::io::Write;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
@@ -43,7 +50,7 @@ fn main() {
         return;
     }
     if args.iter().any(|arg| arg == "--list") {
-        cases::ALL.iter().for_each(|(name, _)| println!("{name}: test"));
+        cases::all().for_each(|(name, _)| println!("{name}: test"));
         return;
     }
     let filter = args.iter().find(|arg| !arg.starts_with('-')).map(String::as_str);
@@ -80,7 +87,7 @@ fn run_all(title: &str, filter: Option<&str>) -> bool {
         return false;
     }
     let mut failed = Vec::new();
-    for (name, case) in cases::ALL {
+    for (name, case) in cases::all() {
         if filter.is_some_and(|filter| !name.contains(filter)) {
             continue;
         }
