@@ -16,6 +16,12 @@ use crate::tee::{Copied, tee};
 use crate::transport::{self, DockerArchiveSource, ImageDocuments, LayoutSource, Source};
 use crate::{ImageError, LayerBlob, Place, Platform, StoredImage, find_text, put_image, tag};
 
+/// What a layer may decompress to: 1 TiB; beyond 4 GiB, 2000 times its own size.
+///
+/// A file of zeros is a legitimate thing to have in a layer, and Zstandard packs 30,000 of them into a byte: only in
+/// large amounts is that hostile.
+pub const DECODE: DecodeLimits = DecodeLimits { output: 1 << 40, ratio: 2000, ratio_from: 4 << 30 };
+
 /// How an image is taken in.
 #[derive(Debug, Clone)]
 pub struct ImportOptions {
@@ -35,13 +41,7 @@ impl ImportOptions {
     /// The usual limits; an image for another platform is an error.
     #[must_use]
     pub fn new(platform: Platform, now: SystemTime) -> Self {
-        Self {
-            platform,
-            any_platform: false,
-            now,
-            decode: DecodeLimits::default(),
-            layer: ReadOptions::layer(),
-        }
+        Self { platform, any_platform: false, now, decode: DECODE, layer: ReadOptions::layer() }
     }
 }
 

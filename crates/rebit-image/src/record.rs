@@ -168,7 +168,7 @@ mod tests {
 
     #[test]
     fn a_record_reads_back_and_has_one_text() {
-        // I-41
+        // I-41, I-42
         let bytes = record().encode().unwrap();
         assert_eq!(ImageRecord::decode(&bytes).unwrap(), record());
         assert!(bytes.starts_with(br#"{"config":{"digest":"sha256:"#));

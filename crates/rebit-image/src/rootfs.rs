@@ -13,6 +13,7 @@ use rebit_oci::manifest::{Compression, MediaType, descriptor, write_manifest};
 use rebit_oci::{ObjectId, Raw, Reference};
 use rebit_store::Session;
 
+use crate::import::DECODE;
 use crate::time::rfc3339;
 use crate::{ImageError, LayerBlob, Platform, StoredImage, put_image};
 
@@ -44,7 +45,7 @@ impl RootfsOptions {
     pub fn new(platform: Platform, epoch: i64, now: SystemTime) -> Self {
         let mut config = RunConfig::default();
         config.set_env("PATH", DEFAULT_PATH);
-        Self { epoch, compression: Compression::Gzip, platform, config, now, decode: DecodeLimits::default() }
+        Self { epoch, compression: Compression::Gzip, platform, config, now, decode: DECODE }
     }
 }
 
@@ -127,7 +128,7 @@ mod tests {
 
     #[test]
     fn a_root_file_system_becomes_an_image() {
-        // I-61, I-62
+        // I-1, I-61, I-62
         let lab = lab();
         let options = RootfsOptions::new(amd64(), 86_400, NOW);
         let image = import(&lab.session, &tar(&[("./bin/sh", b"#!"), ("./etc/x", b"y")]), &options);

@@ -37,6 +37,42 @@ fn an_archive_has_its_entries_in_order() {
 }
 
 #[test]
+fn what_is_written_beside_the_blobs_has_one_text() {
+    // I-10, I-11, I-12, I-25
+    let lab = lab();
+    let image = lab.image(&[("a", b"1")], "x");
+    let place = lab.at("docker-archive", "out");
+    export(&lab.session, &image, &place, &names(&["x:1"])).unwrap();
+    let mut texts = std::collections::BTreeMap::new();
+    let mut archive = ::tar::Archive::new(fs::File::open(place.path().unwrap()).unwrap());
+    for entry in archive.entries().unwrap() {
+        let mut entry = entry.unwrap();
+        let name = entry.path().unwrap().display().to_string();
+        if !name.starts_with("blobs/") {
+            texts.insert(name, std::io::read_to_string(&mut entry).unwrap());
+        }
+    }
+    let (digest, size) = (image.digest(), image.manifest.size());
+    let manifests = format!(
+        r#""manifests":[{{"annotations":{{"io.containerd.image.name":"docker.io/library/x:1","org.opencontainers.image.ref.name":"1"}},"digest":"{digest}","mediaType":"application/vnd.oci.image.manifest.v1+json","platform":{{"architecture":"amd64","os":"linux"}},"size":{size}}}],"mediaType":"application/vnd.oci.image.index.v1+json","schemaVersion":2}}"#
+    );
+    let seal = Digest::of(format!("{{{manifests}").as_bytes());
+    let config = image.config.digest().hex();
+    let layer = image.layers[0].digest.hex();
+    let expected = [
+        ("index.json", format!(r#"{{"annotations":{{"dev.rebit.index.digest":"{seal}"}},{manifests}"#)),
+        (
+            "manifest.json",
+            format!(
+                r#"[{{"Config":"blobs/sha256/{config}","Layers":["blobs/sha256/{layer}"],"RepoTags":["docker.io/library/x:1"]}}]"#
+            ),
+        ),
+        ("oci-layout", r#"{"imageLayoutVersion":"1.0.0"}"#.to_owned()),
+    ];
+    assert_eq!(texts, expected.map(|(name, text)| (name.to_owned(), text)).into());
+}
+
+#[test]
 fn a_layout_keeps_its_other_images() {
     // I-16
     let lab = lab();

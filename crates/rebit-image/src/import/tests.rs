@@ -90,6 +90,7 @@ fn a_session_of_another_process_finds_the_image() {
 
 #[test]
 fn round_trips_keep_every_digest() {
+    // I-2, I-32
     let first = lab();
     let image = first.image(&[("a", b"1"), ("dir/b", b"2")], "x:1");
     for transport in ["oci", "oci-archive", "docker-archive"] {
@@ -115,6 +116,7 @@ fn round_trips_keep_every_digest() {
 
 #[test]
 fn damage_is_an_error_that_names_the_layer_and_sets_no_name() {
+    // I-43
     let lab = lab();
     let plain = tar(&[("a", &[7; 100_000])]);
     let blob = gzip(&plain);
@@ -245,7 +247,7 @@ fn saved(lab: &Lab, manifest: &str, files: &[(&str, &[u8])]) -> Place {
 
 #[test]
 fn an_older_docker_archive_gets_a_manifest() {
-    // I-31
+    // I-3, I-31
     let lab = lab();
     let layer = tar(&[("a", b"1")]);
     let mut config = ImageConfig::scratch("amd64", "linux");

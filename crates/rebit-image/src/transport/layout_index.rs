@@ -245,7 +245,7 @@ mod tests {
 
     #[test]
     fn names_become_annotations() {
-        // I-14, I-15
+        // I-13, I-14, I-15
         let check = |tag, references: &[&str], expected: &[&[&str]]| {
             let mut index = LayoutIndex::new();
             index.put(&image("linux"), &names(tag, references));
@@ -280,7 +280,7 @@ mod tests {
 
     #[test]
     fn a_seal_notices_every_changed_byte() {
-        // I-18
+        // I-18, I-53
         let mut index = LayoutIndex::new();
         index.put(&image("linux"), &names(None, &["a:1"]));
         let bytes = index.sealed().unwrap();

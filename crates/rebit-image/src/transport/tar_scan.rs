@@ -380,6 +380,7 @@ mod tests {
 
     #[test]
     fn entries_and_links_are_found() {
+        // I-33
         use tar::EntryType::{Directory, Regular, Symlink};
         let bytes = archive(&[
             ("./a/", Directory, b"", ""),
@@ -400,6 +401,7 @@ mod tests {
 
     #[test]
     fn doubled_names_are_refused() {
+        // I-34
         use tar::EntryType::{Regular, Symlink};
         for second in [Regular, Symlink] {
             let bytes = archive(&[("a", Regular, b"1", ""), ("./a", second, b"", "x")]);
@@ -409,6 +411,7 @@ mod tests {
 
     #[test]
     fn damage_is_an_error_and_never_a_panic() {
+        // I-52
         let bytes = archive(&[("a", tar::EntryType::Regular, b"content", "")]);
         for length in 0..bytes.len() {
             match scanned(&bytes[..length]) {

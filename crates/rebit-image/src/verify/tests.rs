@@ -91,6 +91,7 @@ fn no_end_of_an_archive_is_missing_unnoticed() {
 
 #[test]
 fn all_damage_is_reported() {
+    // I-50
     let lab = lab();
     let image = lab.image(&[("a", b"content")], "tiny:1");
     let place = lab.at("oci", "layout:t");
@@ -113,6 +114,7 @@ fn all_damage_is_reported() {
 
 #[test]
 fn orphans_and_foreign_files_are_no_damage() {
+    // I-54
     let lab = lab();
     let image = lab.image(&[("a", b"content")], "tiny:1");
     let place = lab.at("oci", "layout:t");
@@ -136,6 +138,7 @@ fn orphans_and_foreign_files_are_no_damage() {
 
 #[test]
 fn contradictions_are_found() {
+    // I-50
     use rebit_oci::Raw;
     use rebit_oci::config::{History, ImageConfig};
     use rebit_oci::manifest::{Compression, MediaType, descriptor, write_manifest};
@@ -181,6 +184,7 @@ fn contradictions_are_found() {
 
 #[test]
 fn findings_are_limited() {
+    // I-55
     let lab = lab();
     let place = lab.at("oci", "layout:t");
     export(&lab.session, &lab.image(&[("a", b"")], "a"), &place, &[]).unwrap();
@@ -194,4 +198,40 @@ fn findings_are_limited() {
         }
         other => panic!("{other:?}"),
     }
+}
+
+#[test]
+fn a_layer_of_zeros_holds() {
+    let lab = lab();
+    let mut options = crate::RootfsOptions::new(crate::testing::amd64(), 0, crate::testing::NOW);
+    options.compression = rebit_oci::manifest::Compression::Zstd;
+    let archive = crate::testing::tar(&[("zero", &vec![0; 64 << 20])]);
+    let image = crate::import_rootfs(&lab.session, &mut archive.as_slice(), &[], &options).unwrap();
+    let place = lab.at("oci-archive", "zero");
+    export(&lab.session, &image, &place, &[]).unwrap();
+    verify(None, &place, Some(image.digest())).unwrap();
+    import_place(&crate::testing::lab().session, &place, &[], &crate::testing::options()).unwrap();
+}
+
+#[test]
+fn damage_in_the_store_is_found() {
+    let lab = lab();
+    let content: Vec<u8> =
+        (0..200_000_u32).flat_map(|n| n.wrapping_mul(2_654_435_761).to_le_bytes()).collect();
+    let image = lab.image(&[("a", &content)], "tiny:1");
+    let Lab { dir, session } = lab;
+    drop(session);
+    let packs = fs::read_dir(dir.path().join("store/packs")).unwrap().map(|entry| entry.unwrap().path());
+    let largest = packs.max_by_key(|path| fs::metadata(path).unwrap().len()).unwrap();
+    let mut bytes = fs::read(&largest).unwrap();
+    // Contents and layer come first; the documents at the end stay whole.
+    for at in (bytes.len() / 2..bytes.len() * 3 / 4).step_by(4096) {
+        bytes[at] ^= 0x55;
+    }
+    fs::write(&largest, bytes).unwrap();
+    let store =
+        rebit_store::Store::open(&dir.path().join("store"), &rebit_store::StoreOptions::default()).unwrap();
+    let session = store.session().unwrap();
+    let found = findings(verify(Some(&session), &"store:tiny:1".parse().unwrap(), None));
+    assert!(found.iter().any(|finding| finding.blob == Some(image.layers[0].digest)), "{found:?}");
 }
