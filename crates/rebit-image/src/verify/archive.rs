@@ -13,7 +13,7 @@ const END: &str = "end of the archive";
 
 /// Checks an archive as an archive; gives its files when they can be told.
 pub(super) fn check(path: &Path, check: &mut Check) -> Result<Option<Arc<dyn Files>>, ImageError> {
-    let Some((file, scan)) = check.note(open_scan(path))? else { return Ok(None) };
+    let Some((file, scan)) = check.opened(open_scan(path))? else { return Ok(None) };
     for (entry, problem) in &scan.deviations {
         let entry = if entry.is_empty() { END } else { entry };
         check.add(None, Some(entry), problem.clone());

@@ -49,6 +49,16 @@ impl Check {
         self.report.unchecked.push(name.to_owned());
     }
 
+    /// As [`note`](Self::note) for what makes a place one: what is not there at all is no damage, unless
+    /// something else is known to be damaged.
+    pub(super) fn opened<T>(&mut self, result: Result<T, ImageError>) -> Result<Option<T>, ImageError> {
+        match result {
+            Err(ImageError::NotFound { .. }) if !self.findings.is_empty() => Ok(None),
+            Err(error @ (ImageError::NotFound { .. } | ImageError::Unsupported { .. })) => Err(error),
+            other => self.note(other),
+        }
+    }
+
     /// Turns damage into a finding; other errors end the verification.
     pub(super) fn note<T>(&mut self, result: Result<T, ImageError>) -> Result<Option<T>, ImageError> {
         let error = match result {

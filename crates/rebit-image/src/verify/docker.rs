@@ -20,7 +20,7 @@ pub(super) fn check(
     if has_layout {
         layout::check(files, None, check)?;
     }
-    let Some(saved) = check.note(saved_images(&**files))? else { return Ok(()) };
+    let Some(saved) = check.opened(saved_images(&**files))? else { return Ok(()) };
     match DockerArchiveSource::over(Arc::clone(files), name) {
         Ok(source) => {
             for offer in source.offers()? {

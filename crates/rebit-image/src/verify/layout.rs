@@ -19,7 +19,7 @@ use crate::transport::{
 /// Checks a layout; with `tag`, of the images only those of that tag, of the blobs all.
 pub(super) fn check(files: &Arc<dyn Files>, tag: Option<&str>, check: &mut Check) -> Result<(), ImageError> {
     let whole = LayoutSource::over(Arc::clone(files), None);
-    let Some(bytes) = check.note(whole.index_bytes())? else { return Ok(()) };
+    let Some(bytes) = check.opened(whole.index_bytes())? else { return Ok(()) };
     let seal = seal(&bytes);
     if let Seal::Broken(reason) = &seal {
         check.add(None, Some("index.json"), reason.clone());

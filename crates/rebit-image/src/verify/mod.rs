@@ -146,7 +146,7 @@ fn store(session: Option<&Session>, name: &str, check: &mut Check) -> Result<(),
         .into());
     };
     let missing = || ImageError::NotFound { what: format!("image `{name}`"), place: "the store".to_owned() };
-    let found = check.note(find_text(session, name).and_then(|found| found.ok_or_else(missing)))?;
+    let found = check.opened(find_text(session, name).and_then(|found| found.ok_or_else(missing)))?;
     let Some(image) = found else { return Ok(()) };
     let source = StoreSource::new(session, &image);
     for offer in source.offers()? {

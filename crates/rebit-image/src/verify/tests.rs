@@ -36,7 +36,26 @@ fn what_was_exported_holds() {
     }
     let report = verify(Some(&lab.session), &"store:tiny:1".parse().unwrap(), Some(image.digest())).unwrap();
     assert_eq!(report.images.len(), 1);
-    assert!(!findings(verify(Some(&lab.session), &"store:no".parse().unwrap(), None)).is_empty());
+}
+
+#[test]
+fn what_is_not_there_is_no_damage() {
+    let lab = lab();
+    fs::create_dir(lab.path("empty")).unwrap();
+    fs::write(lab.path("text"), b"text").unwrap();
+    let missing = |place: Place| {
+        let error = verify(Some(&lab.session), &place, None).unwrap_err();
+        assert!(matches!(&error, VerifyError::Image { source: ImageError::NotFound { .. } }), "{error:?}");
+    };
+    missing("store:no".parse().unwrap());
+    missing(lab.at("oci", "no"));
+    missing(lab.at("oci", "empty"));
+    missing(lab.at("oci-archive", "no"));
+    missing(lab.at("docker-archive", "no"));
+    assert!(!findings(verify(None, &lab.at("oci-archive", "text"), None)).is_empty());
+    fs::write(lab.path("tar"), crate::testing::tar(&[("a", b"")])).unwrap();
+    missing(lab.at("oci-archive", "tar"));
+    missing(lab.at("docker-archive", "tar"));
 }
 
 /// Changes every byte of an archive by each of `masks`, one at a time.
