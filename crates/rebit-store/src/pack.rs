@@ -280,6 +280,7 @@ impl<'a> Scan<'a> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::entry::{self, Codec};
 
     #[test]
     fn pack_names_round_trip() {
@@ -290,6 +291,55 @@ mod tests {
             ["", ".pack", "0123456789ABCDEF.pack", "123.pack", "+123456789abcdef.pack", "0123456789abcdef"]
         {
             assert_eq!(PackId::from_file_name(name), None, "`{name}` was taken");
+        }
+    }
+
+    // S-16
+    #[test]
+    fn a_scan_goes_on_after_damage() {
+        const HEADER: u64 = ENTRY_HEADER as u64;
+        /// What a scan finds: where, how long, and whether it is an entry.
+        fn check(bytes: &[u8], expected: &[(u64, u64, bool)]) {
+            let file = tempfile::tempfile().unwrap();
+            VfsFile::write_all_at(&file, bytes, 0).unwrap();
+            let mut scan = Scan::new(&file, 0, bytes.len() as u64);
+            let mut found = Vec::new();
+            while let Some(scanned) = scan.next().unwrap() {
+                found.push(match scanned {
+                    Scanned::Entry { offset, bytes } => (offset, bytes.len() as u64, true),
+                    Scanned::Gap { offset, length, .. } => (offset, length, false),
+                });
+            }
+            assert_eq!(found, expected);
+        }
+        let entry = |n| entry::encode_edges(&[(ObjectId([n; 32]), Vec::new())]);
+        let inner = entry(2);
+        let length = inner.len() as u64;
+        // The second of three holds an entry itself: only without its own header is that one found.
+        let outer = entry::encode_frame(&[], Codec::Plain, &inner, inner.len());
+        let good = [entry(1), outer, entry(3)].concat();
+        let third = length + HEADER + length;
+        check(&good, &[(0, length, true), (length, HEADER + length, true), (third, length, true)]);
+        let damaged = |place: u64| {
+            let mut bytes = good.clone();
+            bytes[place as usize] ^= 1;
+            bytes
+        };
+        let after_body = [(0, length, true), (length, HEADER + length, false), (third, length, true)];
+        check(&damaged(third - 1), &after_body);
+        let inside = (length + HEADER, length, true);
+        check(
+            &damaged(length + 4),
+            &[(0, length, true), (length, HEADER, false), inside, (third, length, true)],
+        );
+        check(
+            &good[..good.len() - 1],
+            &[after_body[0], (length, HEADER + length, true), (third, length - 1, false)],
+        );
+        // Wherever the next header lies, across the windows of the search as well.
+        for gap in [1, 63, 64, 65].into_iter().chain((1 << 20) - 4..(1 << 20) + 3) {
+            let bytes = [vec![b'R'; gap], entry(1)].concat();
+            check(&bytes, &[(0, gap as u64, false), (gap as u64, length, true)]);
         }
     }
 }

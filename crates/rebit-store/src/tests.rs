@@ -13,6 +13,7 @@ mod collect;
 mod contract;
 mod damage;
 mod faults;
+mod layout;
 mod processes;
 mod random;
 

@@ -209,3 +209,52 @@ impl State {
         std::mem::take(&mut self.group)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use rebit_oci::Digest;
+    use rebit_oci::object::{ObjectError, ObjectSource};
+
+    use super::*;
+    use crate::{Store, StoreOptions};
+
+    // S-25
+    #[test]
+    fn content_that_is_not_what_its_name_says_is_not_handed_out() {
+        let root = tempfile::tempdir().unwrap();
+        let store = Store::open(root.path(), &StoreOptions::default()).unwrap();
+        let session = store.session().unwrap();
+        let shared = &session.shared;
+        let [good, other] =
+            [b"good content", b"more content"].map(|content| shared.put(content, &[]).unwrap());
+        let lie = ObjectId::of(b"what it should be");
+        let (kind, bytes) = (MemberKind::Plain, Arc::from(&b"what it is, now."[..]));
+        shared.take(Outgoing { id: lie, kind, size: 16, edges: Vec::new(), bytes }).unwrap();
+        // The first list promises the right whole and has a wrong chunk, the second one the other way round.
+        let chunk_lies = ObjectId::of(b"good contentwhat it is, now.");
+        shared.take_list(chunk_lies, &[(good, 12), (lie, 16)], &[]).unwrap();
+        let whole_lies = ObjectId::of(b"more contentgood content");
+        shared.take_list(whole_lies, &[(good, 12), (other, 12)], &[]).unwrap();
+        let digest = Digest::of(b"good contenT");
+        session.name_blob(&digest, &good).unwrap();
+        session.commit().unwrap();
+
+        for (object, damaged) in [(lie, lie), (chunk_lies, lie), (whole_lies, whole_lies)] {
+            let read = store.read(&object);
+            assert!(
+                matches!(read, Err(ObjectError::Corrupt { object, .. }) if object == damaged),
+                "{read:?}"
+            );
+        }
+        assert!(store.open(&lie).is_err());
+        for (object, whole) in [(chunk_lies, &b"good content"[..]), (whole_lies, b"good contentmore content")]
+        {
+            let mut handed_out = Vec::new();
+            assert!(store.open(&object).unwrap().read_to_end(&mut handed_out).is_err());
+            assert_eq!(handed_out, whole);
+        }
+        let read = store.read_blob(&digest, 100);
+        assert!(matches!(read, Err(StoreError::CorruptBlob { .. })), "{read:?}");
+        assert!(store.open_blob(&digest).unwrap().0.read_to_end(&mut Vec::new()).is_err());
+    }
+}

@@ -1,9 +1,11 @@
 //! Checkouts and scratch directories.
 
 use std::fs;
+use std::os::unix::fs::PermissionsExt;
 
 use super::*;
 
+// S-70
 #[test]
 fn scratch_goes_with_its_value_its_session_or_a_collection() {
     let fixture = Fixture::new();
@@ -12,6 +14,7 @@ fn scratch_goes_with_its_value_its_session_or_a_collection() {
     fs::write(scratch.path().join("file"), "x").unwrap();
     let path = scratch.path().to_owned();
     assert!(path.starts_with(fixture.root.path().join("scratch")));
+    assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o7777, 0o700);
     collect(&fixture.store);
     assert!(path.join("file").exists(), "a collection took the scratch of a live session");
     drop(scratch);

@@ -4,6 +4,7 @@ use rebit_oci::CacheKey;
 use rebit_oci::object::{ObjectSink, ObjectSource};
 
 use super::*;
+use crate::StatKey;
 
 fn packs(store: &Store) -> u64 {
     store.du().unwrap().pack_count
@@ -218,4 +219,48 @@ fn usage_is_told_by_ref() {
     assert_eq!(usage.unreferenced_objects, 1);
     assert!((200_000..201_000).contains(&usage.unreferenced_bytes));
     assert!(usage.packs > 800_000 && usage.index > 0 && usage.reserve == 1 << 20);
+}
+
+// S-45: that rows go first is shown in `faults`.
+#[test]
+fn a_file_that_is_gone_is_done_and_one_without_a_row_goes() {
+    let fixture = Fixture::new();
+    let session = fixture.session();
+    put(&session, &noise(1, 1000));
+    session.commit().unwrap();
+    drop(session);
+    let directory = fixture.root.path().join("packs");
+    let files = || std::fs::read_dir(&directory).unwrap().map(|entry| entry.unwrap().path());
+    files().for_each(|pack| std::fs::remove_file(pack).unwrap());
+    std::fs::write(directory.join("0123456789abcdef.pack"), noise(2, 500)).unwrap();
+    let report = collect(&fixture.store);
+    assert_eq!((report.dropped_objects, report.removed_packs), (1, 2), "{report:?}");
+    assert_eq!((files().count(), packs(&fixture.store)), (0, 0));
+    assert_clean(&fixture.store);
+}
+
+// S-54
+#[test]
+fn the_caches_keep_nothing_alive() {
+    let fixture = Fixture::new();
+    let session = fixture.session();
+    let [file, encoded, kept] = [1, 2, 3].map(|seed| put(&session, &noise(seed, 1000)));
+    let key = |ino| StatKey { dev: 1, ino, size: 1000, mtime_ns: 0, ctime_ns: 0 };
+    session.stat_cache_put(&[(key(1), file), (key(2), kept)], at(100)).unwrap();
+    session.put_segment(&[1; 32], "encoder", &encoded, 1000).unwrap();
+    session.put_segment(&[2; 32], "encoder", &kept, 1000).unwrap();
+    name(&session, "ref", &[kept]);
+    let known = |session: &Session| {
+        let files = session.stat_cache_get_many(&[key(1), key(2)]).unwrap();
+        let segments = [[1; 32], [2; 32]].map(|key| session.segment(&key, "encoder").unwrap());
+        (files, segments.map(|found| found.map(|(object, _)| object)))
+    };
+    assert_eq!(known(&session), (vec![Some(file), Some(kept)], [Some(encoded), Some(kept)]));
+    drop(session);
+    assert_eq!(collect(&fixture.store).dropped_objects, 2);
+    for object in [file, encoded] {
+        assert!(fixture.store.read(&object).is_err(), "a cache kept {object}");
+    }
+    assert_eq!(known(&fixture.session()), (vec![None, Some(kept)], [None, Some(kept)]));
+    assert_clean(&fixture.store);
 }

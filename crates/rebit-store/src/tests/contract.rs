@@ -95,6 +95,7 @@ fn the_same_content_is_stored_once() {
     assert!(fixture.store.du().unwrap().packs < before + (3 << 20));
 }
 
+// S-27
 #[test]
 fn missing_things_are_not_found() {
     let fixture = Fixture::new();
@@ -161,6 +162,7 @@ fn blobs_are_found_by_digest_in_both_forms() {
     assert!(matches!(session.read_blob(&lie, 10), Err(StoreError::CorruptBlob { .. })));
 }
 
+// S-26
 #[test]
 fn edges_given_later_are_added() {
     let fixture = Fixture::new();

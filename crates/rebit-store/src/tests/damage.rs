@@ -9,6 +9,7 @@ use rebit_oci::{Digest, ObjectId};
 use super::*;
 use crate::FindingKind;
 use crate::entry::{ENTRY_HEADER, EntryHeader, PACK_HEADER};
+use crate::journal::Journal;
 
 struct Sample {
     fixture: Fixture,
@@ -173,6 +174,41 @@ fn a_lost_index_is_made_anew() {
     assert_clean(&store);
 }
 
+// S-33
+#[test]
+fn a_journal_is_cut_to_what_committed_and_one_that_does_not_fit_is_written_anew() {
+    let sample = sample();
+    let store = &sample.fixture.store;
+    let path = sample.fixture.root.path().join("refs.log");
+    let good = fs::read(&path).unwrap();
+    // Lines of a transaction that did not commit, longer than what is appended next.
+    let tail = crate::journal::delete_line("ref").repeat(50);
+    fs::write(&path, [&good[..], tail.as_bytes()].concat()).unwrap();
+    assert_clean(store);
+    let check = || {
+        name(&sample.fixture.session(), "other", &[]);
+        let journal = Journal::parse(&fs::read(&path).unwrap());
+        assert_eq!(journal.damaged, 0);
+        assert_eq!(journal.refs.into_values().collect::<Vec<_>>(), store.refs().unwrap());
+        assert_clean(store);
+    };
+    check();
+    assert!(fs::read(&path).unwrap().starts_with(&good));
+
+    let stranger = Fixture::new();
+    for seed in 0..10 {
+        name(&stranger.session(), &format!("stranger-{seed}"), &[]);
+    }
+    let foreign = fs::read(stranger.root.path().join("refs.log")).unwrap();
+    assert!(foreign.len() > 2 * good.len());
+    for wrong in [&foreign[..], &good[..good.len() - 1], b""] {
+        fs::write(&path, wrong).unwrap();
+        check();
+    }
+    fs::remove_file(&path).unwrap();
+    check();
+}
+
 #[test]
 fn a_rebuild_leaves_out_what_is_not_whole() {
     let sample = sample();
@@ -190,6 +226,7 @@ fn a_rebuild_leaves_out_what_is_not_whole() {
     assert!(kinds.contains(&FindingKind::DanglingRef), "{kinds:?}");
 }
 
+// S-82
 #[test]
 fn a_repair_forgets_what_is_damaged_and_putting_it_again_mends() {
     let sample = sample();
@@ -205,6 +242,10 @@ fn a_repair_forgets_what_is_damaged_and_putting_it_again_mends() {
     drop(session);
     let report = store.fsck(&repair, &mut |_| {}).unwrap();
     assert!(report.forgotten_objects > 0);
+    assert!(fs::read(&sample.pack).unwrap() == bytes, "a repair wrote to a pack");
+    let mut damaged = report.findings.iter().flat_map(|finding| &finding.objects).peekable();
+    assert!(damaged.peek().is_some() && damaged.all(|object| store.read(object).is_err()));
+    assert_eq!(store.stat_blob(&sample.digest).unwrap(), None, "what is above the damage is still there");
     let session = sample.fixture.session();
     let contents = [text(1, 500), text(2, 600), text(3, 100_000), noise(4, (2 << 20) + 1)];
     let objects: Vec<ObjectId> = contents.iter().map(|content| put(&session, content)).collect();

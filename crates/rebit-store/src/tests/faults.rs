@@ -99,7 +99,8 @@ fn anomaly_loop(fault: Fault) -> u64 {
     unreachable!("the loop ends when no operation fails")
 }
 
-// S-60: each of these counts how many operations there were, so that the loop is known to have run.
+// S-60: each of these counts how many operations there were, so that the loop is known to have run. A kill
+// between rows and files is among them (S-45).
 #[test]
 fn any_operation_may_fail() {
     assert!(anomaly_loop(Fault::Fail) > 20);
@@ -110,6 +111,7 @@ fn the_process_may_be_killed_at_any_operation() {
     assert!(anomaly_loop(Fault::Kill) > 20);
 }
 
+// S-33, S-34: a ref that is acknowledged is in the index and in the journal.
 #[test]
 fn the_power_may_fail_at_any_operation() {
     assert!(anomaly_loop(Fault::PowerLoss) > 20);
@@ -120,7 +122,7 @@ fn the_disk_may_be_full_at_any_operation() {
     assert!(anomaly_loop(Fault::NoSpace) > 20);
 }
 
-// S-62
+// S-7, S-62
 #[test]
 fn a_full_disk_says_so_and_a_collection_works_on_it() {
     let root = tempfile::tempdir().unwrap();
