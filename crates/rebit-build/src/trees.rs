@@ -1,12 +1,13 @@
 //! Trees in memory, loaded when a step needs one and kept for the next.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
+use std::io::Read;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use rebit_layer::Tree;
 use rebit_layer::tree::{LoadError, StoreError};
-use rebit_oci::TreeId;
-use rebit_oci::object::{ObjectSink, ObjectSource};
+use rebit_oci::object::{ObjectError, ObjectSink, ObjectSource};
+use rebit_oci::{ObjectId, TreeId};
 use rebit_store::Session;
 
 /// How many trees are kept; a tree of 60,000 entries takes about 20 MiB.
@@ -14,13 +15,54 @@ const KEPT: usize = 4;
 
 /// Loads and stores trees of one session.
 pub(crate) struct Trees<'a> {
-    session: &'a Session,
+    keeper: Keeper<'a>,
     recent: Mutex<VecDeque<(TreeId, Arc<Tree>)>>,
+}
+
+/// The session, and which directory objects it is known to hold: a step changes few directories of many, and the others need
+/// not be looked up again. What was read or put under a session stays for it, so the knowledge does not go stale.
+struct Keeper<'a> {
+    session: &'a Session,
+    known: Mutex<BTreeSet<ObjectId>>,
+}
+
+impl Keeper<'_> {
+    fn known(&self) -> std::sync::MutexGuard<'_, BTreeSet<ObjectId>> {
+        self.known.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl ObjectSource for Keeper<'_> {
+    fn read(&self, object: &ObjectId) -> Result<Arc<[u8]>, ObjectError> {
+        let content = self.session.read(object)?;
+        self.known().insert(*object);
+        Ok(content)
+    }
+
+    fn open(&self, object: &ObjectId) -> Result<Box<dyn Read + Send + '_>, ObjectError> {
+        self.session.open(object)
+    }
+}
+
+impl ObjectSink for Keeper<'_> {
+    fn put(&self, content: &[u8], edges: &[ObjectId]) -> Result<ObjectId, ObjectError> {
+        let object = ObjectId::of(content);
+        if self.known().contains(&object) {
+            return Ok(object);
+        }
+        let object = self.session.put(content, edges)?;
+        self.known().insert(object);
+        Ok(object)
+    }
+
+    fn put_reader(&self, reader: &mut dyn Read) -> Result<(ObjectId, u64), ObjectError> {
+        self.session.put_reader(reader)
+    }
 }
 
 impl<'a> Trees<'a> {
     pub(crate) fn new(session: &'a Session) -> Self {
-        Self { session, recent: Mutex::default() }
+        Self { keeper: Keeper { session, known: Mutex::default() }, recent: Mutex::default() }
     }
 
     pub(crate) fn load(&self, id: &TreeId) -> Result<Arc<Tree>, LoadError> {
@@ -29,15 +71,13 @@ impl<'a> Trees<'a> {
             return Ok(Arc::clone(tree));
         }
         drop(recent);
-        let source: &dyn ObjectSource = self.session;
-        let tree = Arc::new(Tree::load(id, source)?);
+        let tree = Arc::new(Tree::load(id, &self.keeper)?);
         self.remember(*id, &tree);
         Ok(tree)
     }
 
     pub(crate) fn store(&self, tree: Tree) -> Result<(TreeId, Arc<Tree>), StoreError> {
-        let sink: &dyn ObjectSink = self.session;
-        let id = tree.store(sink)?;
+        let id = tree.store(&self.keeper)?;
         let tree = Arc::new(tree);
         self.remember(id, &tree);
         Ok((id, tree))
