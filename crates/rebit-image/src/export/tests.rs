@@ -27,7 +27,7 @@ fn an_archive_has_its_entries_in_order() {
         let entries: Vec<_> = entries.collect();
         let mut sorted = entries.clone();
         sorted.sort();
-        assert_eq!((entries.len(), &entries), (5 + more, &sorted));
+        assert_eq!((entries.len(), &entries), (7 + more, &sorted));
         let mut streamed = Vec::new();
         let form = if more == 0 { ArchiveForm::Oci } else { ArchiveForm::Docker };
         let named = ImageNames { tag: None, references: names(&["x"]) };
@@ -85,6 +85,10 @@ fn a_layout_keeps_its_other_images() {
     }
     let report = verify(None, &lab.at("oci", "l"), None).unwrap();
     assert_eq!((report.images.len(), report.orphans.len()), (2, 0));
+    // I-17: what a writer that was killed left behind goes.
+    fs::write(lab.path("l/.rebit-1-0.tmp"), b"half").unwrap();
+    export(&lab.session, &second, &lab.at("oci", "l:two"), &[]).unwrap();
+    assert_eq!(leftovers(&lab.path("l")), ["blobs", "index.json", "oci-layout"]);
     // A damaged blob is written anew.
     let blob = lab.path("l/blobs/sha256").join(first.layers[0].digest.hex());
     let whole = fs::read(&blob).unwrap();

@@ -115,7 +115,18 @@ impl<'w> ArchiveSink<'w> {
         self.write_padding(content.len() as u64)
     }
 
+    /// The directories of the blobs, before the first one. An unprivileged skopeo can unpack an archive only when
+    /// the directories are entries of it: those it has to make itself it wants to give to root.
+    fn directories(&mut self) -> Result<(), ImageError> {
+        if self.last.is_some() {
+            return Ok(());
+        }
+        self.write(&header("blobs/", 0))?;
+        self.write(&header("blobs/sha256/", 0))
+    }
+
     fn trailer(&mut self) -> Result<(), ImageError> {
+        self.directories()?;
         let unwritable =
             |source| rebit_oci::document::DocumentError::Unwritable { kind: "image index", source };
         let index = std::mem::replace(&mut self.index, LayoutIndex::new()).sealed().map_err(unwritable)?;
@@ -135,6 +146,7 @@ impl Sink for ArchiveSink<'_> {
             // Entries are sorted; `copy` hands blobs over so.
             return Err(ImageError::Unsupported { what: "writing blobs out of order".to_owned() });
         }
+        self.directories()?;
         self.last = Some(*digest);
         self.write(&header(&blob_name(digest), size))?;
         let mut buffer = vec![0; 256 << 10];
@@ -174,7 +186,7 @@ impl Sink for ArchiveSink<'_> {
     }
 }
 
-/// The header of a regular file: mode 0644, owner 0:0, time 0, names empty.
+/// The header of a regular file, or of a directory when the name ends in `/`: owner 0:0, time 0, names empty.
 fn header(name: &str, size: u64) -> [u8; BLOCK as usize] {
     const OCTAL_LIMIT: u64 = 1 << 33;
     let mut header = [0; BLOCK as usize];
@@ -185,7 +197,8 @@ fn header(name: &str, size: u64) -> [u8; BLOCK as usize] {
     };
     // Every name that is written here is shorter than the field.
     put(0, name.as_bytes());
-    put(100, b"0000644\0");
+    let directory = name.ends_with('/');
+    put(100, if directory { b"0000755\0" } else { b"0000644\0" });
     put(108, b"0000000\0");
     put(116, b"0000000\0");
     if size < OCTAL_LIMIT {
@@ -196,7 +209,7 @@ fn header(name: &str, size: u64) -> [u8; BLOCK as usize] {
     }
     put(136, b"00000000000\0");
     put(148, b"        ");
-    put(156, b"0");
+    put(156, if directory { b"5" } else { b"0" });
     put(257, b"ustar\x0000");
     put(329, b"0000000\0");
     put(337, b"0000000\0");
@@ -229,6 +242,9 @@ mod tests {
             again.set_cksum();
             assert_eq!(again.cksum().unwrap(), parsed.cksum().unwrap());
         };
+        let directory = header("blobs/", 0);
+        let parsed = tar::Header::from_byte_slice(&directory);
+        assert_eq!((parsed.entry_type(), parsed.mode().unwrap()), (tar::EntryType::Directory, 0o755));
         for size in [0, 1, (1 << 33) - 1, 1 << 33, 1 << 40] {
             check(size);
         }

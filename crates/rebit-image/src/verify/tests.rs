@@ -238,16 +238,29 @@ fn damage_in_the_store_is_found() {
     let content: Vec<u8> =
         (0..200_000_u32).flat_map(|n| n.wrapping_mul(2_654_435_761).to_le_bytes()).collect();
     let image = lab.image(&[("a", &content)], "tiny:1");
+    let layer = lab.session.read_blob(&image.layers[0].digest, 1 << 30).unwrap();
+    let part = &layer[layer.len() / 2..][..64];
     let Lab { dir, session } = lab;
     drop(session);
-    let packs = fs::read_dir(dir.path().join("store/packs")).unwrap().map(|entry| entry.unwrap().path());
-    let largest = packs.max_by_key(|path| fs::metadata(path).unwrap().len()).unwrap();
-    let mut bytes = fs::read(&largest).unwrap();
-    // Contents and layer come first; the documents at the end stay whole.
-    for at in (bytes.len() / 2..bytes.len() * 3 / 4).step_by(4096) {
-        bytes[at] ^= 0x55;
+    // What does not compress is kept as it is, so that it can be found.
+    let mut damaged = 0;
+    for pack in fs::read_dir(dir.path().join("store/packs")).unwrap() {
+        let path = pack.unwrap().path();
+        let mut bytes = fs::read(&path).unwrap();
+        let found: Vec<usize> = bytes
+            .windows(part.len())
+            .enumerate()
+            .filter(|(_, window)| *window == part)
+            .map(|(at, _)| at)
+            .collect();
+        for at in found {
+            bytes[at] ^= 1;
+            damaged += 1;
+        }
+        fs::write(&path, bytes).unwrap();
     }
-    fs::write(&largest, bytes).unwrap();
+    // The file's own content and the stored block of the layer.
+    assert_eq!(damaged, 2);
     let store =
         rebit_store::Store::open(&dir.path().join("store"), &rebit_store::StoreOptions::default()).unwrap();
     let session = store.session().unwrap();
