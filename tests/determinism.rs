@@ -42,7 +42,9 @@ fn one_digest_under_every_perturbation() {
     }
     // The base holds the machine's own busybox, so only what lies on top of `scratch` has a golden digest.
     let mut digests = Vec::new();
-    let variants: [(&str, u32, &[(&str, &str)], &[&str]); 6] = [
+    // Name, umask, variables, and a command to run it by.
+    type Variant = (&'static str, u32, &'static [(&'static str, &'static str)], &'static [&'static str]);
+    let variants: [Variant; 6] = [
         ("plain", 0o022, &[], &[]),
         ("umask 002", 0o002, &[("LANG", "de_DE.UTF-8"), ("LC_ALL", "tr_TR.UTF-8")], &[]),
         (
