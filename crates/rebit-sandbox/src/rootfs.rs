@@ -18,6 +18,9 @@ use crate::report::{Context, Failure};
 use crate::stubs::{self, Kind};
 use crate::{RootFs, Step, sys};
 
+/// Most bytes that mount(2) reads as options; it cuts what is longer.
+const MAX_OPTION_STRING: usize = 4096;
+
 /// A directory of one run inside the caller's work directory, removed by the runner when the run is over.
 #[derive(Debug)]
 pub(crate) struct Scratch {
@@ -47,7 +50,7 @@ impl Scratch {
     }
 
     fn populate(&self, needed: &[(&Path, Kind)]) -> Result<(), Failure> {
-        for path in [self.stubs(), self.overlay_work(), self.mount_point()] {
+        for path in [self.stubs(), self.overlay_work()] {
             fs::create_dir(&path).at(Step::OpenRoot, &path)?;
         }
         stubs::populate_layer(&self.stubs(), needed)
@@ -62,7 +65,8 @@ impl Scratch {
     }
 
     fn mount_point(&self) -> PathBuf {
-        self.path.join("root")
+        // The overlay keeps its own hold of the stubs, so that it can cover them.
+        self.stubs()
     }
 
     /// Removes it; the overlay must be gone.
@@ -225,6 +229,10 @@ fn mount_overlay_by_string(layers: &Layers<'_>, target: &Path) -> Result<(), Fai
         descriptor_name(&upper),
         descriptor_name(&work),
     );
+    if options.len() > MAX_OPTION_STRING {
+        let detail = format!("{} layers need `lowerdir+`, Linux 6.7", lowers.len());
+        return Err(Failure::new(Step::Overlay, Errno::TOOBIG).detail(detail));
+    }
     let options = std::ffi::CStr::from_bytes_with_nul(options.as_bytes())
         .map_err(|_| Errno::INVAL)
         .step(Step::Overlay)?;

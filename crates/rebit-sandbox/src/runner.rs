@@ -110,7 +110,7 @@ fn run(spec: &RunSpec, lifeline: OwnedFd) -> Result<Report, Failure> {
     let cleaned = stubs::remove(base, made).and(scratch.map_or(Ok(()), |scratch| scratch.remove()));
     let (report, _) = ended?;
     match (report, cleaned) {
-        (report @ Report::Exited(_), Err(failure)) if !matches!(report, Report::Failed(_)) => Err(failure),
+        (Report::Exited(_), Err(failure)) => Err(failure),
         (report, _) => Ok(report),
     }
 }

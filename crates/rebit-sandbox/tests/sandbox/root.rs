@@ -65,11 +65,16 @@ impl World {
         }
     }
 
-    /// A shell command on the overlay, with nothing in the environment but `PATH`.
+    /// A shell command on the overlay, with nothing in the environment but `PATH` and a marker.
     pub(crate) fn spec(&self, script: &str) -> RunSpec {
         let mut spec = RunSpec::new(self.overlay(), ["/bin/sh", "-c", script]);
-        spec.env = vec![("PATH".into(), "/bin".into())];
+        spec.env = vec![("PATH".into(), "/bin".into()), ("WORLD".into(), self.directory.path().into())];
         spec
+    }
+
+    /// What the environment of its processes contains.
+    pub(crate) fn marker(&self) -> String {
+        format!("WORLD={}", self.directory.path().display())
     }
 }
 

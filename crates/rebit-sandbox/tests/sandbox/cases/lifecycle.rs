@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::path::PathBuf;
-use std::process::Command;
+use std::process::{Child, Command};
 use std::thread;
 
 use rebit_sandbox::{Runner, SandboxError, StopFlag, run};
@@ -62,15 +62,24 @@ fn runs_in_parallel() {
     }
 }
 
-/// Processes that have the sandbox of this world mounted.
+/// Processes of this world's sandboxes, known by a variable in their environment.
 fn inhabitants(world: &World) -> usize {
-    let name = world.directory.path().file_name().unwrap().to_str().unwrap().to_owned();
+    let marker = world.marker();
     let processes = fs::read_dir("/proc").unwrap().filter_map(Result::ok);
-    processes
-        .filter(|process| {
-            fs::read_to_string(process.path().join("mountinfo")).is_ok_and(|text| text.contains(&name))
-        })
+    let environments = processes.filter_map(|process| fs::read(process.path().join("environ")).ok());
+    environments
+        .filter(|text| text.split(|byte| *byte == 0).any(|variable| variable == marker.as_bytes()))
         .count()
+}
+
+/// A process that does not outlive a failing test.
+struct Killed(Child);
+
+impl Drop for Killed {
+    fn drop(&mut self) {
+        self.0.kill().unwrap();
+        self.0.wait().unwrap();
+    }
 }
 
 fn death_of_the_caller_kills_everything() {
@@ -78,17 +87,17 @@ fn death_of_the_caller_kills_everything() {
     let spec =
         world.spec("trap '' TERM INT HUP; (trap '' TERM INT HUP; sleep 1000) & echo ready; wait; sleep 1000");
     fs::write(world.path("spec"), serde_json::to_vec(&spec).unwrap()).unwrap();
-    let mut caller = Command::new("/proc/self/exe")
+    let caller = Command::new("/proc/self/exe")
         .args([crate::CALLER.as_ref(), world.path("spec").as_os_str()])
         .stdout(std::process::Stdio::piped())
         .spawn()
         .unwrap();
+    let mut caller = Killed(caller);
     let mut line = [0; 6];
-    std::io::Read::read_exact(caller.stdout.as_mut().unwrap(), &mut line).unwrap();
+    std::io::Read::read_exact(caller.0.stdout.as_mut().unwrap(), &mut line).unwrap();
     assert_eq!(&line, b"ready\n");
     assert!(inhabitants(&world) >= 1);
-    caller.kill().unwrap();
-    caller.wait().unwrap();
+    drop(caller);
     // The work directory is emptied by the runner after the last process is dead.
     while fs::read_dir(world.path("work")).unwrap().next().is_some() {
         thread::sleep(std::time::Duration::from_millis(5));
