@@ -2,7 +2,7 @@
 //!
 //! What a writer that was killed left behind its last commit is not damage: such bytes are counted, not read.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::io;
 
 use rebit_oci::ObjectId;
@@ -41,6 +41,8 @@ struct Check<'a> {
     placed: BTreeMap<PackId, Vec<Placed>>,
     /// Objects that cannot be read.
     damaged: HashSet<ObjectId>,
+    /// Packs with bytes that are no valid entry.
+    damaged_packs: BTreeSet<PackId>,
 }
 
 impl Store {
@@ -67,22 +69,24 @@ impl Store {
                 done: FsckProgress { done_bytes: 0, total_bytes: 0 },
                 placed: BTreeMap::new(),
                 damaged: HashSet::new(),
+                damaged_packs: BTreeSet::new(),
             };
             check.run()?;
-            let (mut report, damaged) = (check.report, check.damaged);
+            let (mut report, damaged, packs) = (check.report, check.damaged, check.damaged_packs);
             // What a collection moved under the check may have looked like damage.
             if !report.is_clean() && generation_now()? != before {
                 continue;
             }
-            if options.repair && !damaged.is_empty() {
-                report.forgotten_objects = self.forget(damaged)?;
+            if options.repair && !(damaged.is_empty() && packs.is_empty()) {
+                report.forgotten_objects = self.forget(damaged, &packs)?;
             }
             return Ok(report);
         }
     }
 
-    /// Takes damaged objects, and all that refer to them, out of the index.
-    fn forget(&self, damaged: HashSet<ObjectId>) -> Result<u64, StoreError> {
+    /// Takes damaged objects, and all that refer to them, out of the index. Packs with damaged bytes are marked, so that the
+    /// next collection moves what they still hold and removes them.
+    fn forget(&self, damaged: HashSet<ObjectId>, packs: &BTreeSet<PackId>) -> Result<u64, StoreError> {
         let inner = &self.inner;
         inner.check_writable()?;
         inner.index.write("forget damaged objects", Durability::Full, |index| {
@@ -96,6 +100,9 @@ impl Store {
             let mut count = 0;
             for id in forgotten {
                 count += index.execute("DELETE FROM objects WHERE id = ?1", [id.as_bytes()])? as u64;
+            }
+            for pack in packs {
+                index.execute("UPDATE packs SET damaged = 1 WHERE id = ?1", [pack.to_row()])?;
             }
             index.execute("UPDATE meta SET value = value + 1 WHERE name = 'generation'", [])?;
             gc::drop_weak_rows(index)?;

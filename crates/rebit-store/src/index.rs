@@ -75,7 +75,8 @@ CREATE TABLE packs (
     length INTEGER NOT NULL,     -- as of the last commit
     sealed INTEGER NOT NULL,
     extra INTEGER NOT NULL,      -- bytes of entries that hold no objects
-    writer INTEGER               -- the lease that appends to it
+    writer INTEGER,              -- the lease that appends to it
+    damaged INTEGER NOT NULL DEFAULT 0  -- holds bytes that are no valid entry: the next collection rewrites it
 ) STRICT;
 CREATE TABLE stat_cache (
     dev INTEGER NOT NULL,

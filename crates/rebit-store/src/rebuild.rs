@@ -44,6 +44,7 @@ pub(crate) fn fill(
     let mut found = Found::default();
     for (pack, length) in packs.list()? {
         let before = found.extra_bytes;
+        let damage = found.report.damaged_bytes;
         let end = found.scan(packs, pack)?;
         let extra = found.extra_bytes - before;
         // A file without a single entry is what a writer left that was killed at its start.
@@ -51,9 +52,16 @@ pub(crate) fn fill(
         // A pack with a damaged end is not written to again: what is damaged may be more than a torn tail.
         let sealed = end != length || length >= TARGET;
         index.execute(
-            "INSERT INTO packs (id, length, sealed, extra, writer) VALUES (?1, ?2, ?3, ?4, NULL)
-             ON CONFLICT (id) DO UPDATE SET length = max(length, ?2), sealed = max(sealed, ?3), extra = ?4",
-            params![pack.to_row(), objects::signed(end), sealed, objects::signed(extra)],
+            "INSERT INTO packs (id, length, sealed, extra, writer, damaged) VALUES (?1, ?2, ?3, ?4, NULL, ?5)
+             ON CONFLICT (id) DO UPDATE SET length = max(length, ?2), sealed = max(sealed, ?3), extra = ?4,
+                                            damaged = ?5",
+            params![
+                pack.to_row(),
+                objects::signed(end),
+                sealed,
+                objects::signed(extra),
+                found.report.damaged_bytes > damage
+            ],
         )?;
         found.report.packs += 1;
     }

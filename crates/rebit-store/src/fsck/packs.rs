@@ -81,6 +81,7 @@ impl Check<'_> {
                         placed.split_off(&offset).into_values().flatten().map(|object| object.id).collect();
                     placed.extend(after);
                     let reason = format!("{length} bytes are no valid entry: {reason}");
+                    self.damaged_packs.insert(pack);
                     self.find_in_pack(FindingKind::PackEntry, reason, pack, offset, lost);
                     self.advance(length);
                 }

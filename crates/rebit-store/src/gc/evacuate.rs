@@ -96,7 +96,7 @@ fn candidates(inner: &Inner) -> Result<Vec<Candidate>, StoreError> {
         }
         let mut found = Vec::new();
         let mut statement =
-            index.prepare("SELECT id, length, extra FROM packs WHERE writer IS NULL ORDER BY id")?;
+            index.prepare("SELECT id, length, extra, damaged FROM packs WHERE writer IS NULL ORDER BY id")?;
         let mut rows = statement.query([])?;
         while let Some(row) = rows.next()? {
             let pack = PackId::from_row(row.get(0)?);
@@ -105,7 +105,8 @@ fn candidates(inner: &Inner) -> Result<Vec<Candidate>, StoreError> {
             let live = live.get(&pack).copied().unwrap_or(0);
             let waste = length.saturating_sub(live + extra + PACK_HEADER);
             let nothing = live == 0 && (waste > 0 || extra == 0);
-            if nothing || waste > length / WASTE {
+            let damaged = row.get::<_, bool>(3)?;
+            if damaged || nothing || waste > length / WASTE {
                 found.push(Candidate { pack, live });
             }
         }

@@ -136,7 +136,7 @@ impl Writer {
         let found = inner.index.write("take over a pack", Durability::Normal, |index| {
             let found = index
                 .prepare_cached(
-                    "SELECT id, length, extra FROM packs WHERE sealed = 0 AND writer IS NULL
+                    "SELECT id, length, extra FROM packs WHERE sealed = 0 AND writer IS NULL AND damaged = 0
                      ORDER BY length DESC LIMIT 1",
                 )?
                 .query_row([], |row| {

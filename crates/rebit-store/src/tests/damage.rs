@@ -256,6 +256,10 @@ fn a_repair_forgets_what_is_damaged_and_putting_it_again_mends() {
         assert_eq!(ObjectId::of(&store.read(object).unwrap()), *object);
     }
     assert_eq!(store.read_blob(&sample.digest, 100).unwrap(), b"document");
+    // The damaged bytes are still there, and named, until a collection has removed their pack.
+    assert!(!fsck(store).is_clean());
+    store.execute_gc(store.prepare_gc(&GcPolicy::default()).unwrap()).unwrap();
+    assert!(fsck(store).is_clean() && !sample.pack.exists());
 }
 
 #[test]
