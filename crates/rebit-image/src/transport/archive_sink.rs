@@ -1,6 +1,7 @@
 //! Image archives, written (`docs/format/image.md`, "Archives").
 
 use std::fmt;
+use std::fs;
 use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
 
@@ -68,13 +69,28 @@ impl fmt::Debug for ArchiveSink<'_> {
 }
 
 impl ArchiveSink<'static> {
-    /// Starts an archive that will replace whatever is at `path`.
+    /// Starts an archive that will replace the file at `path` once it is whole. A symbolic link stays, and what it leads to is
+    /// replaced; a device or pipe is written to as the bytes come.
     ///
     /// # Errors
     /// [`ImageError::Io`].
     pub fn create(path: &Path, form: ArchiveForm) -> Result<Self, ImageError> {
-        let temporary = Temporary::create(directory_of(path))?;
-        Ok(Self::over(Output::File { temporary, target: path.to_owned() }, form))
+        let io = |action| move |error| ImageError::io(action, path, error);
+        let target = match fs::symlink_metadata(path) {
+            Ok(found) if found.is_symlink() => fs::canonicalize(path).map_err(io("resolve"))?,
+            _ => path.to_owned(),
+        };
+        match fs::metadata(&target) {
+            Ok(found) if found.is_dir() => Err(io("replace")(io::ErrorKind::IsADirectory.into())),
+            Ok(found) if !found.is_file() => {
+                let file = fs::File::options().write(true).open(&target).map_err(io("open"))?;
+                Ok(Self::over(Output::Writer(Box::new(file)), form))
+            }
+            _ => {
+                let temporary = Temporary::create(directory_of(&target))?;
+                Ok(Self::over(Output::File { temporary, target }, form))
+            }
+        }
     }
 }
 
@@ -222,6 +238,32 @@ fn header(name: &str, size: u64) -> [u8; BLOCK as usize] {
 
 #[cfg(test)]
 mod tests {
+    #[test]
+    fn links_pipes_and_directories_are_not_replaced() {
+        use std::io::Read as _;
+        let directory = tempfile::tempdir().unwrap();
+        let path = |name: &str| directory.path().join(name);
+        let write = |name: &str| {
+            super::Sink::finish(Box::new(super::ArchiveSink::create(&path(name), super::ArchiveForm::Oci)?))
+        };
+        std::fs::write(path("file"), "old").unwrap();
+        std::os::unix::fs::symlink("file", path("link")).unwrap();
+        write("link").unwrap();
+        assert!(path("link").is_symlink() && std::fs::read(path("file")).unwrap().len() > 1024);
+        std::fs::create_dir(path("directory")).unwrap();
+        assert!(write("directory").is_err() && path("directory").is_dir());
+        let made = std::process::Command::new("mkfifo").arg(path("pipe")).status().unwrap();
+        assert!(made.success());
+        let pipe = path("pipe");
+        let reader = std::thread::spawn(move || {
+            let mut bytes = Vec::new();
+            std::fs::File::open(pipe).unwrap().read_to_end(&mut bytes).unwrap();
+            bytes
+        });
+        write("pipe").unwrap();
+        assert_eq!(reader.join().unwrap(), std::fs::read(path("file")).unwrap());
+    }
+
     use super::*;
 
     #[test]

@@ -177,6 +177,9 @@ impl<R: ReadAt + ?Sized> Scanner<'_, R> {
             .sum();
         let name = shown(&header.path_bytes());
         if header.cksum().ok().map(u64::from) != Some(sum) {
+            if at == 0 && header.as_ustar().is_none() && header.as_gnu().is_none() {
+                return self.corrupt("its first header".to_owned(), "this is not a tar archive".to_owned());
+            }
             return self.corrupt(name, format!("the checksum of its header is not {sum:06o}"));
         }
         // Only these two spellings; with others, a changed byte could go unnoticed.
