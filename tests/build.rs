@@ -209,3 +209,44 @@ RUN ls -R /d /f && cat /tmp/new
         assert_eq!(shown, "/d:\nnew\n\n/f:\nhard\n4\n3\n", "{store}");
     }
 }
+
+#[test]
+fn an_image_without_a_name_is_found_by_its_digest() {
+    if !can_build() {
+        return;
+    }
+    let world = World::new().with_busybox();
+    world.write("context/Dockerfile", "FROM busybox\nCMD [\"/bin/echo\", \"unnamed\"]\n");
+    let digest = world.ok(["build", "-q", "context"]);
+    assert_eq!(world.ok(["run", digest.trim()]), "unnamed\n");
+    world.ok(["tag", digest.trim(), "named"]);
+    assert_eq!(world.ok(["run", "named"]), "unnamed\n");
+    world.ok(["rm", "named"]);
+    world.ok(["gc", "--keep", "0s"]);
+    assert_eq!(world.run(["run", digest.trim()]).code, 1, "gc kept an image that nobody named");
+}
+
+#[test]
+fn the_exit_code_of_a_program_is_passed_on() {
+    if !can_build() {
+        return;
+    }
+    let world = World::new().with_busybox();
+    let code = |args: &[&str]| world.run([&["run", "busybox"], args].concat()).code;
+    assert_eq!(code(&["/bin/sh", "-c", "exit 42"]), 42);
+    assert_eq!([code(&["/bin/none"]), code(&["/etc/passwd"])], [127, 126]);
+}
+
+#[test]
+fn an_archive_goes_to_standard_output() {
+    if !can_build() {
+        return;
+    }
+    let world = World::new();
+    world.write("context/Dockerfile", "FROM scratch\nCOPY Dockerfile /\n");
+    let output = world.command(["build", "-q", "-o", "type=oci,dest=-", "context"]).output().unwrap();
+    assert!(output.status.success());
+    world.write("out.tar", &output.stdout);
+    world.ok(["verify", "oci-archive:out.tar"]);
+    assert!(!world.path("-").exists());
+}

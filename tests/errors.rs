@@ -42,6 +42,7 @@ fn errors_in_a_dockerfile_show_their_place() {
         "FROM busybox\nRUN --mount=type=cache,target=/c true\n",
         &["RUN --mount=type=cache,target=/c is not supported", "Dockerfile:2:5"],
     );
+    check("FROM busybox\nRUN echo > /tmp/.wh.x\n", &["`/tmp/.wh.x` cannot be in an image", "Dockerfile:2:1"]);
     check("FROM busybox\nUSER nobody\nRUN true\n", &["no user `nobody`", "Dockerfile:3:1"]);
     world.fsck();
     assert_nothing_mounted(world.dir.path());
@@ -54,7 +55,7 @@ fn a_wrong_command_line_is_told_apart() {
         &["build"][..],
         &["none"],
         &["build", "--none", "."],
-        &["inspect", "UPPER"],
+        &["build", "-t", "UPPER", "."],
         &["images", "--store"],
         &["import", "x:y", "oci:z"],
     ] {
@@ -62,6 +63,12 @@ fn a_wrong_command_line_is_told_apart() {
         assert_eq!(ended.code, 2, "{args:?}: {}", ended.stderr);
         assert!(ended.stderr.contains("error"), "{}", ended.stderr);
     }
+    // A store that is only read is not made: a wrong path is noticed.
+    let ended = world.run(["images"]);
+    assert_eq!(ended.code, 1);
+    assert!(ended.stderr.contains("there is no store") && !world.path("store").exists(), "{}", ended.stderr);
+    world.write("context/Dockerfile", "FROM scratch\nLABEL a=b\n");
+    world.ok(["build", "-q", "context"]);
     let ended = world.run(["inspect", "none"]);
     assert_eq!(ended.code, 1);
     assert!(ended.stderr.contains("there is no image `none`"), "{}", ended.stderr);

@@ -114,6 +114,20 @@ pub enum StepProblem {
         /// The path.
         path: String,
     },
+    /// A name that means a removal in layers.
+    #[error("`{path}` cannot be in an image: in a layer, a name that starts with `.wh.` means a removal")]
+    ReservedName {
+        /// The path.
+        path: String,
+    },
+    /// Several files would become one.
+    #[error("the wildcards match {count} sources, but `{dest}` is no directory and does not end with `/`")]
+    ManySources {
+        /// How many.
+        count: usize,
+        /// The destination.
+        dest: String,
+    },
     /// A user or group is not known.
     #[error(transparent)]
     User(#[from] UserError),

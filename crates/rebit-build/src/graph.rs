@@ -124,6 +124,8 @@ pub enum Op {
     MakeDirectory {
         /// Absolute, cleaned.
         path: String,
+        /// `user[:group]` that what is made belongs to; empty is root.
+        user: String,
     },
     /// Changes the config only.
     Config,

@@ -74,11 +74,12 @@ fn copy_common(domain: &str, op: &CopyOp, lower: TreeId, epoch: i64) -> Preimage
 }
 
 /// What a made directory depends on.
-pub(crate) fn directory(path: &str, lower: TreeId, epoch: i64) -> Preimage {
+pub(crate) fn directory(path: &str, user: &str, lower: TreeId, epoch: i64) -> Preimage {
     let mut preimage = Preimage::new("step directory", STEP_VERSION);
     preimage.add("lower tree", lower.as_bytes());
     preimage.add("epoch", epoch.to_string());
     preimage.add("path", path);
+    preimage.add("user", user);
     preimage
 }
 

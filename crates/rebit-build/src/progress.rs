@@ -23,6 +23,11 @@ pub enum Event<'a> {
         /// How many files had to be read, the others being known.
         files_read: u64,
     },
+    /// Something of the build context was left out, in words.
+    ContextNotice {
+        /// What.
+        text: String,
+    },
     /// The root file system of a step is being written to disk.
     Unpacking {
         /// The step that needs it.

@@ -19,13 +19,14 @@ use crate::context::{Context, size_of};
 use crate::error::{BuildError, StepProblem};
 use crate::graph::{Base, CopyOp, CopySource, Graph, Op, RunNetwork, StagePlan, Step};
 use crate::key;
-use crate::op::run::{HostNetwork, RunEnvironment, is_stop, run};
-use crate::op::{copy, directory};
+use crate::op::run::{HostNetwork, RunEnvironment, describe, is_stop, run};
+use crate::op::{check_names, copy, directory};
 use crate::progress::{Event, Progress, StepId};
 use crate::record::{self, StepRecord};
 use crate::snapshot::Checkouts;
 use crate::time::rfc3339;
 use crate::trees::Trees;
+use crate::user;
 
 /// What a build needs besides its plan.
 #[derive(Clone, Copy)]
@@ -206,11 +207,13 @@ impl Solver<'_> {
         let lower = state.tree;
         match &step.op {
             Op::Config => Ok(lower),
-            Op::MakeDirectory { path } => {
-                let key = key::directory(path, lower, self.graph.epoch);
+            Op::MakeDirectory { path, user } => {
+                let key = key::directory(path, user, lower, self.graph.epoch);
                 self.cached_or(id, &[key], false, || {
                     let before = self.trees.load(&lower)?;
-                    let after = directory::make_directory(&before, path, self.graph.epoch)?;
+                    let user = user::exec_user(user, &before, self.inputs.session)?;
+                    let after =
+                        directory::make_directory(&before, path, (user.uid, user.gid), self.graph.epoch)?;
                     self.settle(lower, &before, &after)
                 })
             }
@@ -302,6 +305,9 @@ impl Solver<'_> {
             .map_err(|source| StepProblem::Context { source: Box::new(source) })?;
         let (entries, bytes) = size_of(&walked.tree);
         inputs.progress.event(Event::ContextRead { entries, bytes, files_read: walked.files_read });
+        describe(&walked.report)
+            .into_iter()
+            .for_each(|text| inputs.progress.event(Event::ContextNotice { text }));
         let tree = Arc::new(walked.tree);
         Ok(Arc::clone(self.context.get_or_init(|| tree)))
     }
@@ -312,6 +318,7 @@ impl Solver<'_> {
         if changes.is_empty() {
             return Ok(lower);
         }
+        check_names(&changes)?;
         let tree = apply(before, &changes).map_err(|source| StepProblem::Apply { source })?;
         Ok(self.trees.store(tree)?.0)
     }

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::time::SystemTime;
 
 use rebit_build::graph::BuildPlatform;
+use rebit_build::plan::MAX_EPOCH;
 use rebit_store::{Store, StoreOptions};
 
 use crate::error::CommandError;
@@ -24,10 +25,19 @@ pub(crate) fn store_path(flags: &Flags) -> Result<PathBuf, CommandError> {
         })
 }
 
-/// Opens the store, which is made when it does not exist.
+/// Opens the store; it is made when it does not exist.
+pub(crate) fn create_store(flags: &Flags) -> Result<Store, CommandError> {
+    open(flags, true)
+}
+
+/// Opens the store, which has to exist.
 pub(crate) fn open_store(flags: &Flags) -> Result<Store, CommandError> {
+    open(flags, false)
+}
+
+fn open(flags: &Flags, create: bool) -> Result<Store, CommandError> {
     let path = store_path(flags)?;
-    let options = StoreOptions { create: true, max_bytes: flags.store_limit, ..StoreOptions::default() };
+    let options = StoreOptions { create, max_bytes: flags.store_limit, ..StoreOptions::default() };
     Ok(Store::open(&path, &options)?)
 }
 
@@ -41,7 +51,8 @@ pub(crate) fn source_date_epoch() -> Result<Option<i64>, CommandError> {
     let Some(text) = env::var_os("SOURCE_DATE_EPOCH").filter(|text| !text.is_empty()) else {
         return Ok(None);
     };
-    let epoch = text.to_str().and_then(|text| text.parse().ok()).filter(|epoch| *epoch >= 0);
+    let epoch =
+        text.to_str().and_then(|text| text.parse().ok()).filter(|epoch| (0..=MAX_EPOCH).contains(epoch));
     let invalid =
         || CommandError::usage(format!("SOURCE_DATE_EPOCH is not a number of seconds: `{}`", text.display()));
     epoch.map(Some).ok_or_else(invalid)

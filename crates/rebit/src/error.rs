@@ -71,13 +71,20 @@ impl CommandError {
     }
 }
 
+/// A text without control characters: names in errors may come from anywhere, and the terminal obeys what it is sent.
+pub(crate) fn printable(text: &str) -> String {
+    let shown =
+        |c: char| if c.is_control() && c != '\n' { c.escape_default().to_string() } else { c.to_string() };
+    text.chars().map(shown).collect()
+}
+
 /// `error: what`, then a line for each cause that says something new.
 pub(crate) fn with_causes(error: &dyn Error) -> String {
-    let mut said = error.to_string();
+    let mut said = printable(&error.to_string());
     let mut text = format!("error: {said}");
     let mut cause = error.source();
     while let Some(error) = cause {
-        let next = error.to_string();
+        let next = printable(&error.to_string());
         // A transparent error repeats its source.
         if !said.ends_with(&next) {
             let _ = write!(text, "\n  because: {next}");
@@ -139,6 +146,9 @@ fn store_hint(error: &rebit_store::StoreError) -> Option<&'static str> {
         E::CorruptObject { .. } | E::CorruptBlob { .. } => {
             Some("`rebit fsck` names everything that is damaged")
         }
+        E::NoStore { .. } => {
+            Some("`rebit import` or `rebit build` makes one; --store or REBIT_STORE says where")
+        }
         E::CorruptIndex { .. } => Some("`rebit fsck --rebuild-index` makes it anew from the packs"),
         _ => None,
     }
@@ -164,6 +174,7 @@ mod tests {
     fn causes_are_said_once() {
         let error = Outer { source: Inner { source: std::io::Error::other("root") } };
         assert_eq!(with_causes(&error), "error: outer\n  because: root");
+        assert_eq!(with_causes(&std::io::Error::other("a\x1b[31m\u{7}b")), "error: a\\u{1b}[31m\\u{7}b");
         assert_eq!(CommandError::message("x").hint("y").text, "error: x\nhint: y");
     }
 }

@@ -215,7 +215,7 @@ pub(crate) struct Tag {
 
 #[derive(Debug, Args)]
 pub(crate) struct Rm {
-    /// The names to remove.
+    /// The names to remove; the start of a digest removes all names of that image.
     #[arg(value_name = "IMAGE", required = true)]
     pub(crate) images: Vec<String>,
 }

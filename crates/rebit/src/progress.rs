@@ -191,6 +191,7 @@ impl Progress for Reporter {
             Event::ContextRead { entries, bytes, files_read } => {
                 self.note(&format!("context: {entries} entries, {}, {files_read} files read", size(bytes)));
             }
+            Event::ContextNotice { text } => self.note(&format!("note: context: {text}")),
             Event::Unpacking { .. } => {}
             Event::Started { id } => self.started(id),
             Event::Output { id, bytes, .. } => self.output(id, bytes),
@@ -212,6 +213,7 @@ impl Reporter {
             Event::ContextRead { entries, bytes, files_read } => {
                 json!({"event": "context", "entries": entries, "bytes": bytes, "files_read": files_read})
             }
+            Event::ContextNotice { text } => json!({"event": "context notice", "text": text}),
             Event::Unpacking { id } => step("unpacking", id),
             Event::Started { id } => step("started", id),
             Event::Cached { id } => step("cached", id),

@@ -190,6 +190,10 @@ pub(crate) fn place(
 ) -> Result<Tree, StepProblem> {
     let policy = Policy::new(op, lower, objects, epoch)?;
     let mut tree = lower.clone();
+    let count = selection.items.len();
+    if count > 1 && !op.dest.ends_with('/') && !tree.is_directory(&resolve(&tree, op.dest.as_bytes())?) {
+        return Err(StepProblem::ManySources { count, dest: op.dest.clone() });
+    }
     for item in &selection.items {
         let Some(node) = item.tree.get(&item.path) else { continue };
         if node.is_directory() {
@@ -374,6 +378,7 @@ mod tests {
         check(&["a"], "/f/g", &["f"], "`/f` is not a directory");
         check(&["loop"], "/f", &[], "too many symbolic links");
         check(&["[a"], "/f", &[], "`[a` is not a valid pattern");
+        check(&["[ad]"], "/f", &[], "the wildcards match 2 sources");
     }
 
     #[test]

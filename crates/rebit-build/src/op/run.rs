@@ -8,6 +8,7 @@ use rebit_oci::TreeId;
 use rebit_sandbox::{Mount, Network, RootFs, RunSpec, Runner, SandboxError, StopFlag};
 use rebit_store::Session;
 
+use super::check_names;
 use super::directory::make_directory;
 use crate::error::StepProblem;
 use crate::graph::{RunNetwork, RunOp};
@@ -75,7 +76,7 @@ pub(crate) fn run(
 
 /// OCI runtimes make the working directory when the image has none, and so it becomes part of the layer.
 fn make_working_directory(active: &Active, before: &Tree, op: &RunOp, epoch: i64) -> Result<(), StepProblem> {
-    let after = make_directory(before, &op.working_dir, epoch)?;
+    let after = make_directory(before, &op.working_dir, (0, 0), epoch)?;
     for (path, node) in after.iter() {
         if before.contains(path) {
             continue;
@@ -161,6 +162,7 @@ fn read_back(
     }
     // Only what differs counts: a file that was merely touched stays the file below.
     let changes = diff(before, &merged, Compare::IgnoreMtime);
+    check_names(&changes)?;
     let after = apply(before, &changes).map_err(|source| StepProblem::Apply { source })?;
     Ok(environment.trees.store(after)?)
 }

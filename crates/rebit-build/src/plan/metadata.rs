@@ -84,7 +84,11 @@ fn plan_workdir(
     let path = planner.expand(&state.scope, &word.value, word.span)?;
     let path = absolute(state.config.working_dir.as_deref().unwrap_or("/"), &path);
     state.config.working_dir = Some(path.clone());
-    state.step(node, format!("WORKDIR {path}"), Op::MakeDirectory { path });
+    state.step(
+        node,
+        format!("WORKDIR {path}"),
+        Op::MakeDirectory { path, user: state.config.user.clone().unwrap_or_default() },
+    );
     Ok(())
 }
 

@@ -269,7 +269,7 @@ impl<'a> Planner<'a> {
 }
 
 /// 9999-12-31T23:59:59Z, the last second that RFC 3339 can write.
-const MAX_EPOCH: i64 = 253_402_300_799;
+pub const MAX_EPOCH: i64 = 253_402_300_799;
 
 /// An instruction that is parsed but not executed.
 pub(super) fn unsupported(span: Span, what: impl Into<String>) -> PlanError {

@@ -3,8 +3,10 @@
 use std::fs;
 use std::io;
 use std::path::Path;
+use std::time::SystemTime;
 
 use rebit_build::{BuildInputs, BuildOptions, HostNetwork, Progress, execute};
+use rebit_image::transport::ImageNames;
 use rebit_image::{Place, StoredImage};
 use rebit_layer::{Changeset, CheckoutOptions, Tree, Whiteouts, checkout};
 use rebit_oci::Reference;
@@ -14,7 +16,7 @@ use serde_json::json;
 
 use super::dockerfile::{self, StoreBases};
 use super::output_flag::{self, BuildOutput};
-use super::{build_error, compression, store_name};
+use super::{UNNAMED, build_error, compression, store_name};
 use crate::error::CommandError;
 use crate::flags::{Build, Flags, ProgressFlag};
 use crate::output::{line, say, size};
@@ -29,7 +31,7 @@ pub(crate) fn build(flags: &Flags, command: &Build) -> Result<(), CommandError> 
     let progress = if command.quiet { ProgressFlag::Quiet } else { command.progress };
     let input = dockerfile::read(&command.source, matches!(progress, ProgressFlag::Quiet))?;
     let stop = signal::stop_flag()?;
-    let store = environment::open_store(flags)?;
+    let store = environment::create_store(flags)?;
     let session = store.session()?;
     let bases = StoreBases::new(&session);
     let planned = dockerfile::plan(&command.source, &input, &bases)?;
@@ -52,10 +54,16 @@ pub(crate) fn build(flags: &Flags, command: &Build) -> Result<(), CommandError> 
     let built = execute(&planned.graph, &inputs).and_then(|built| built.store(&session, &names, now));
     reporter.finish(built.is_err());
     let image = built.map_err(|error| build_error::build_error(&input.file, &input.context, &error))?;
+    if names.is_empty() {
+        name_by_digest(&session, &image, now)?;
+    }
     for output in &outputs {
         write_output(&session, &image, output, &names)?;
     }
-    report(command, &image, &names, progress)
+    report(command, &image, &names, progress)?;
+    let digest = image.manifest.digest().to_string();
+    // An archive on standard output leaves no room for a line of text.
+    if outputs.iter().any(BuildOutput::is_stdout) { Ok(()) } else { line(digest) }
 }
 
 fn report(
@@ -90,7 +98,15 @@ fn report(
         let name = if shown.is_empty() { "image".to_owned() } else { shown.join(", ") };
         say(format!("{name}: {layers} layer{plural}, {}", size(total)));
     }
-    line(digest.to_string())
+    Ok(())
+}
+
+/// An image without a name is found by its digest.
+fn name_by_digest(session: &Session, image: &StoredImage, now: SystemTime) -> Result<(), CommandError> {
+    let digest = image.manifest.digest();
+    let name = format!("{UNNAMED}{digest}");
+    let known = session.store().get_ref(&name)?.is_some_and(|found| found.root == image.root);
+    if known { Ok(()) } else { Ok(session.set_ref(&name, &digest, &image.root, now)?) }
 }
 
 fn write_file(path: &Path, content: &[u8]) -> Result<(), CommandError> {
@@ -108,6 +124,11 @@ fn write_output(
     let place = match output {
         BuildOutput::Store => return Ok(()),
         BuildOutput::Local(path) => return write_local(session, image, path),
+        BuildOutput::Stdout(form) => {
+            let names = ImageNames { tag: None, references: names.to_vec() };
+            rebit_image::export::export_to_writer(session, image, &mut io::stdout().lock(), *form, &names)?;
+            return Ok(());
+        }
         BuildOutput::OciArchive(path) => Place::OciArchive { path: path.clone(), tag: None },
         BuildOutput::OciLayout(path) => Place::Oci { path: path.clone(), tag: None },
         BuildOutput::DockerArchive(path) => Place::DockerArchive { path: path.clone(), name: None },

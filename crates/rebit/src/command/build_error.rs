@@ -8,7 +8,7 @@ use rebit_build::{BuildError, Context, StepProblem};
 use rebit_dockerfile::{SourceFile, Span};
 
 use crate::diagnostics::render_error;
-use crate::error::{CommandError, ExitKind, hint_of};
+use crate::error::{CommandError, ExitKind, hint_of, printable};
 
 /// Shows why a file cannot be planned.
 pub(crate) fn plan_error(file: &SourceFile, error: &PlanError) -> CommandError {
@@ -23,7 +23,7 @@ pub(crate) fn plan_error(file: &SourceFile, error: &PlanError) -> CommandError {
         PlanProblem::Unsupported { .. } => Some("the build stops here rather than leave it out".to_owned()),
         _ => None,
     };
-    let title = error.to_string();
+    let title = printable(&error.to_string());
     at_place(file, error.span, &title, &causes(&error.problem, &title), hint.as_deref())
 }
 
@@ -33,7 +33,7 @@ pub(crate) fn build_error(file: &SourceFile, context: &Context, error: &BuildErr
         BuildError::Interrupted => CommandError::new(error).with_exit(ExitKind::Interrupted),
         BuildError::Step { span, problem, .. } => {
             let hint = hint_of(problem).map(str::to_owned).or_else(|| step_hint(context, problem));
-            let title = problem.to_string();
+            let title = printable(&problem.to_string());
             at_place(file, *span, &title, &causes(problem, &title), hint.as_deref())
         }
         _ => {
@@ -70,7 +70,7 @@ fn causes(error: &dyn Error, title: &str) -> Vec<String> {
     let mut causes: Vec<String> = Vec::new();
     let mut next = error.source();
     while let Some(error) = next {
-        let text = error.to_string();
+        let text = printable(&error.to_string());
         if !title.ends_with(&text) && causes.last().is_none_or(|last| !last.ends_with(&text)) {
             causes.push(text);
         }

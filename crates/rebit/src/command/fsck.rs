@@ -4,7 +4,7 @@ use rebit_store::{Finding, FsckOptions, Store, StoreOptions};
 use serde_json::json;
 
 use crate::environment;
-use crate::error::{CommandError, ExitKind};
+use crate::error::{CommandError, ExitKind, printable};
 use crate::flags::{Flags, Fsck};
 use crate::output::{self, line, say, size};
 
@@ -32,7 +32,7 @@ pub(crate) fn fsck(flags: &Flags, command: &Fsck) -> Result<(), CommandError> {
             "findings": report.findings.iter().map(describe).collect::<Vec<_>>(),
         }))?;
     } else {
-        report.findings.iter().for_each(|finding| say(format!("damaged: {}", describe(finding))));
+        report.findings.iter().for_each(|finding| say(format!("damaged: {}", printable(&describe(finding)))));
         if report.forgotten_objects > 0 {
             say(format!("forgot {} damaged objects", report.forgotten_objects));
         }

@@ -1,8 +1,11 @@
 //! `rebit gc`.
 
-use rebit_store::GcPolicy;
+use std::time::{Duration, SystemTime};
+
+use rebit_store::{GcPolicy, Store};
 use serde_json::json;
 
+use super::UNNAMED;
 use crate::environment;
 use crate::error::CommandError;
 use crate::flags::{Flags, Gc};
@@ -10,11 +13,15 @@ use crate::output::{self, line, say, size};
 
 pub(crate) fn gc(flags: &Flags, command: &Gc) -> Result<(), CommandError> {
     let store = environment::open_store(flags)?;
-    let policy = GcPolicy {
-        keep_records_newer: environment::now().checked_sub(command.keep),
-        max_bytes: None,
-        checkouts: command.checkouts,
+    // Ages are kept in seconds: to keep nothing is to keep what is newer than tomorrow.
+    let cutoff = match command.keep {
+        Duration::ZERO => environment::now().checked_add(Duration::from_secs(86_400)),
+        keep => environment::now().checked_sub(keep),
     };
+    if !command.dry_run {
+        drop_unnamed(&store, cutoff)?;
+    }
+    let policy = GcPolicy { keep_records_newer: cutoff, max_bytes: None, checkouts: command.checkouts };
     let plan = store.prepare_gc(&policy)?;
     if command.dry_run {
         if command.json {
@@ -55,4 +62,14 @@ pub(crate) fn gc(flags: &Flags, command: &Gc) -> Result<(), CommandError> {
         report.evicted_checkouts,
         size(freed)
     ))
+}
+
+/// Images that were built without a name are kept as long as build results are.
+fn drop_unnamed(store: &Store, cutoff: Option<SystemTime>) -> Result<(), CommandError> {
+    for image in store.refs()? {
+        if image.name.starts_with(UNNAMED) && cutoff.is_some_and(|cutoff| image.updated < cutoff) {
+            store.delete_ref(&image.name)?;
+        }
+    }
+    Ok(())
 }

@@ -16,7 +16,7 @@ use crate::output::{self, line, say, size};
 
 pub(crate) fn import(flags: &Flags, command: &Import) -> Result<(), CommandError> {
     let name = store_name(&command.destination)?;
-    let store = environment::open_store(flags)?;
+    let store = environment::create_store(flags)?;
     let session = store.session()?;
     let platform = match &command.platform {
         Some(text) => environment::parse_platform(text)?,
@@ -63,6 +63,8 @@ fn report(image: &StoredImage, names: &[Reference], as_json: bool) -> Result<(),
     if as_json {
         return output::json(&json!({"names": names, "digest": digest, "size": compressed}));
     }
-    say(format!("{}: {} layers, {}", names.join(", "), image.layers.len(), size(compressed)));
+    let layers = image.layers.len();
+    let plural = if layers == 1 { "" } else { "s" };
+    say(format!("{}: {layers} layer{plural}, {}", names.join(", "), size(compressed)));
     line(digest.to_string())
 }

@@ -27,6 +27,9 @@ use rebit_store::Session;
 use crate::error::CommandError;
 use crate::flags::{Command, CompressionFlag, Flags};
 
+/// What the names of images begin with that nobody named: they are there by their digest, until gc finds them old.
+const UNNAMED: &str = "<none>@";
+
 /// Does what the command line says.
 pub(crate) fn dispatch(flags: &Flags) -> Result<(), CommandError> {
     match &flags.command {

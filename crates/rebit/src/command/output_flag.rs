@@ -2,6 +2,8 @@
 
 use std::path::PathBuf;
 
+use rebit_image::transport::ArchiveForm;
+
 use crate::error::CommandError;
 
 /// Where a built image goes besides the store.
@@ -15,8 +17,17 @@ pub(crate) enum BuildOutput {
     OciLayout(PathBuf),
     /// An archive for `docker load`.
     DockerArchive(PathBuf),
+    /// An archive on standard output.
+    Stdout(ArchiveForm),
     /// The files of the image in a directory.
     Local(PathBuf),
+}
+
+impl BuildOutput {
+    /// Whether the image itself goes to standard output.
+    pub(crate) fn is_stdout(&self) -> bool {
+        matches!(self, Self::Stdout(_))
+    }
 }
 
 /// Reads the flag's value.
@@ -36,9 +47,15 @@ pub(crate) fn parse(text: &str) -> Result<BuildOutput, CommandError> {
         }
     }
     let kind = kind.ok_or_else(|| wrong("there is no type"))?;
-    let dest = || dest.clone().ok_or_else(|| wrong("there is no dest"));
+    let to = &dest;
+    let dest = || to.clone().ok_or_else(|| wrong("there is no dest"));
     match kind {
         "store" => Ok(BuildOutput::Store),
+        "oci" if tar && dest()?.as_os_str() == "-" => Ok(BuildOutput::Stdout(ArchiveForm::Oci)),
+        "docker" if dest()?.as_os_str() == "-" => Ok(BuildOutput::Stdout(ArchiveForm::Docker)),
+        _ if to.as_ref().is_some_and(|dest| dest.as_os_str() == "-") => {
+            Err(wrong("only an archive (oci, docker) can go to standard output"))
+        }
         "oci" if tar => Ok(BuildOutput::OciArchive(dest()?)),
         "oci" => Ok(BuildOutput::OciLayout(dest()?)),
         "docker" => Ok(BuildOutput::DockerArchive(dest()?)),
@@ -60,7 +77,16 @@ mod tests {
         check("dest=a,type=oci,tar=false", BuildOutput::OciLayout("a".into()));
         check("type=docker,dest=a.tar", BuildOutput::DockerArchive("a.tar".into()));
         check("type=store", BuildOutput::Store);
-        for text in ["type=oci", "dest=a", "type=registry,dest=a", "type=oci,dest=a,x=y", "type=tar,dest=a"] {
+        check("type=oci,dest=-", BuildOutput::Stdout(ArchiveForm::Oci));
+        check("type=docker,dest=-", BuildOutput::Stdout(ArchiveForm::Docker));
+        for text in [
+            "type=oci",
+            "dest=a",
+            "type=registry,dest=a",
+            "type=oci,dest=a,x=y",
+            "type=tar,dest=a",
+            "type=local,dest=-",
+        ] {
             assert_eq!(parse(text).unwrap_err().exit.code(), 2, "{text}");
         }
     }

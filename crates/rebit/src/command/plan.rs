@@ -10,7 +10,7 @@ use crate::output::{json, line};
 
 pub(crate) fn plan(flags: &Flags, command: &Plan) -> Result<(), CommandError> {
     let input = dockerfile::read(&command.source, false)?;
-    let store = environment::open_store(flags)?;
+    let store = environment::create_store(flags)?;
     let session = store.session()?;
     let planned = dockerfile::plan(&command.source, &input, &StoreBases::new(&session))?;
     if command.json { json(&planned.graph) } else { print(&planned.graph) }

@@ -1,5 +1,7 @@
 //! `rebit run`.
 
+use std::io::ErrorKind;
+
 use rebit_build::graph::RunNetwork;
 use rebit_build::{HostNetwork, RunRequest, StepProblem, run_image};
 use rebit_sandbox::{Exit, Runner, SandboxError};
@@ -38,6 +40,18 @@ pub(crate) fn run(flags: &Flags, command: &Run) -> Result<(), CommandError> {
             Err(CommandError::silent(ExitKind::Program(u8::try_from((128 + signal) & 0xff).unwrap_or(1))))
         }
         Err(StepProblem::Sandbox(SandboxError::Stopped)) => Err(CommandError::silent(ExitKind::Interrupted)),
-        Err(problem) => Err(CommandError::new(&problem)),
+        // As Docker has it: 127 when there is no such program, 126 when it cannot be executed, 125 for everything before.
+        Err(problem) => {
+            let code = match &problem {
+                StepProblem::Sandbox(SandboxError::Exec { source, .. })
+                    if source.kind() == ErrorKind::NotFound =>
+                {
+                    127
+                }
+                StepProblem::Sandbox(SandboxError::Exec { .. }) => 126,
+                _ => 125,
+            };
+            Err(CommandError::new(&problem).with_exit(ExitKind::Program(code)))
+        }
     }
 }

@@ -31,7 +31,8 @@ pub(crate) fn rm(flags: &Flags, command: &Rm) -> Result<(), CommandError> {
     if missing.is_empty() {
         return Ok(());
     }
-    Err(CommandError::message(format!("there is no image {} in the store", missing.join(", "))))
+    let quoted: Vec<String> = missing.iter().map(|name| format!("`{name}`")).collect();
+    Err(CommandError::message(format!("the store has no image {}", quoted.join(", "))))
 }
 
 fn familiar(name: &str) -> String {

@@ -6,7 +6,7 @@ use serde_json::json;
 
 use super::{find, place};
 use crate::environment;
-use crate::error::{CommandError, ExitKind};
+use crate::error::{CommandError, ExitKind, printable};
 use crate::flags::{Flags, Verify};
 use crate::output::{self, line, say, size};
 
@@ -57,7 +57,7 @@ fn fails(error: &VerifyError, as_json: bool) -> Result<CommandError, CommandErro
     if as_json {
         output::json(&json!({"verified": false, "reason": error.to_string(), "findings": found}))?;
     } else {
-        found.iter().for_each(|finding| say(format!("damaged: {}", describe(finding))));
+        found.iter().for_each(|finding| say(format!("damaged: {}", printable(&describe(finding)))));
     }
     let text = CommandError::new(error);
     Ok(match error {
