@@ -14,34 +14,47 @@ use crate::error::{CommandError, ExitKind};
 use crate::flags::{Flags, Import};
 use crate::output::{self, line, say, size};
 
+/// What is imported, opened or at least named rightly before a store is made for it.
+enum Input {
+    Rootfs(Box<dyn Read + Send>, RootfsOptions),
+    Image(Place, ImportOptions),
+}
+
 pub(crate) fn import(flags: &Flags, command: &Import) -> Result<(), CommandError> {
-    let name = store_name(&command.destination)?;
+    let names = [store_name(&command.destination)?];
+    let input = input(command)?;
     let store = environment::create_store(flags)?;
     let session = store.session()?;
+    let image = match input {
+        Input::Rootfs(mut reader, options) => {
+            rebit_image::import_rootfs(&session, &mut *reader, &names, &options)?
+        }
+        Input::Image(place, options) => rebit_image::import_place(&session, &place, &names, &options)?,
+    };
+    report(&image, &names, command.json)
+}
+
+fn input(command: &Import) -> Result<Input, CommandError> {
     let platform = match &command.platform {
         Some(text) => environment::parse_platform(text)?,
         None => environment::native_platform(),
     };
     let platform =
         Platform { os: platform.os, architecture: platform.architecture, variant: platform.variant };
-    let names = [name];
     let now = environment::now();
-    let image = if command.rootfs {
+    if command.rootfs {
         let epoch = environment::source_date_epoch()?.unwrap_or(DEFAULT_EPOCH);
         let options = RootfsOptions {
             compression: compression(command.compression),
             ..RootfsOptions::new(platform, epoch, now)
         };
-        rebit_image::import_rootfs(&session, &mut *open(&command.source)?, &names, &options)?
-    } else {
-        let source = place(&command.source)?;
-        if let Place::Store { .. } = source {
-            return Err(CommandError::usage("the source is in the store already")
-                .hint("`rebit tag` gives it another name"));
-        }
-        rebit_image::import_place(&session, &source, &names, &ImportOptions::new(platform, now))?
-    };
-    report(&image, &names, command.json)
+        return Ok(Input::Rootfs(open(&command.source)?, options));
+    }
+    match place(&command.source)? {
+        Place::Store { .. } => Err(CommandError::usage("the source is in the store already")
+            .hint("`rebit tag` gives it another name; a tar of a root file system needs --rootfs")),
+        place => Ok(Input::Image(place, ImportOptions::new(platform, now))),
+    }
 }
 
 fn open(source: &str) -> Result<Box<dyn Read + Send>, CommandError> {
