@@ -16,7 +16,7 @@ use crate::output::{self, line, say, size};
 
 /// What is imported, opened or at least named rightly before a store is made for it.
 enum Input {
-    Rootfs(Box<dyn Read + Send>, RootfsOptions),
+    Rootfs(Box<dyn Read + Send>, Box<RootfsOptions>),
     Image(Place, ImportOptions),
 }
 
@@ -48,7 +48,7 @@ fn input(command: &Import) -> Result<Input, CommandError> {
             compression: compression(command.compression),
             ..RootfsOptions::new(platform, epoch, now)
         };
-        return Ok(Input::Rootfs(open(&command.source)?, options));
+        return Ok(Input::Rootfs(open(&command.source)?, Box::new(options)));
     }
     match place(&command.source)? {
         Place::Store { .. } => Err(CommandError::usage("the source is in the store already")
