@@ -17,7 +17,7 @@ use crate::output::{self, line, say, size};
 /// What is imported, opened or at least named rightly before a store is made for it.
 enum Input {
     Rootfs(Box<dyn Read + Send>, Box<RootfsOptions>),
-    Image(Place, ImportOptions),
+    Image(Place, Box<ImportOptions>),
 }
 
 pub(crate) fn import(flags: &Flags, command: &Import) -> Result<(), CommandError> {
@@ -53,7 +53,7 @@ fn input(command: &Import) -> Result<Input, CommandError> {
     match place(&command.source)? {
         Place::Store { .. } => Err(CommandError::usage("the source is in the store already")
             .hint("`rebit tag` gives it another name; a tar of a root file system needs --rootfs")),
-        place => Ok(Input::Image(place, ImportOptions::new(platform, now))),
+        place => Ok(Input::Image(place, Box::new(ImportOptions::new(platform, now)))),
     }
 }
 
