@@ -36,7 +36,7 @@ fn main() {
     let rootfs = rootfs.canonicalize().unwrap();
     let mut bench = Bench { dir: tempfile::tempdir().unwrap(), rootfs, counter: 0 };
     bench.make_context();
-    say(&format!("{:<44}{:>10}{:>10}{:>8}", "", "rebit", "peer", "ratio"));
+    say(&format!("{:<54}{:>10}{:>10}{:>8}", "", "rebit", "peer", "ratio"));
     bench.import();
     bench.builds();
     bench.archives();
@@ -145,14 +145,13 @@ impl Bench {
             let mut command = self.rebit(&["import", "oci-archive:out.tar", "store:bench/out"]);
             time(command.env("REBIT_STORE", self.path("other")))
         });
+        let mut fresh = 0;
         let theirs = peer.then(|| {
             median(|| {
-                let _ = fs::remove_dir_all(self.path("peer-2"));
-                copy(
-                    self,
-                    "oci-archive:out.tar",
-                    "containers-storage:[overlay@peer-2+peer-2-run]docker.io/bench/out:1",
-                )
+                fresh += 1;
+                let (root, run) = (self.path(&format!("fresh-{fresh}")), self.path("fresh-run"));
+                let storage = format!("containers-storage:[overlay@{}+{}]", root.display(), run.display());
+                copy(self, "oci-archive:out.tar", &format!("{storage}docker.io/bench/out:1"))
             })
         });
         report("import from an OCI archive (skopeo to storage)", import, theirs);
@@ -185,7 +184,7 @@ fn report(what: &str, ours: Duration, theirs: Option<Duration>) {
         Some(theirs) => (seconds(theirs), format!("{:.2}", ours.as_secs_f64() / theirs.as_secs_f64())),
         None => ("-".to_owned(), "-".to_owned()),
     };
-    say(&format!("{what:<44}{:>10}{peer:>10}{ratio:>8}", seconds(ours)));
+    say(&format!("{what:<54}{:>10}{peer:>10}{ratio:>8}", seconds(ours)));
 }
 
 fn say(line: &str) {
