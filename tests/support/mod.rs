@@ -110,10 +110,10 @@ pub(crate) fn is_root() -> bool {
     root
 }
 
-/// Says that a test does nothing here.
-#[expect(clippy::print_stderr, reason = "a skipped test says so")]
+/// Says that a test does nothing here. Not by `eprintln!`: the test runner hides what that prints in a test that passes.
 pub(crate) fn skip(reason: &str) {
-    eprintln!("skipped: {reason}");
+    let line = format!("skipped: {reason}\n");
+    let _ = std::io::Write::write_all(&mut std::io::stderr(), line.as_bytes());
 }
 
 /// A root file system of busybox and links to it, as a tar.

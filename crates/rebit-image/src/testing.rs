@@ -81,7 +81,7 @@ pub(crate) fn tool(program: &str, arguments: &[&str]) -> Option<String> {
     let output = match Command::new(program).args(arguments).output() {
         Ok(output) => output,
         Err(error) => {
-            eprintln!("skipped: needs {program} ({error})");
+            crate::testing::skipped(format_args!("needs {program} ({error})"));
             return None;
         }
     };
@@ -93,4 +93,10 @@ pub(crate) fn tool(program: &str, arguments: &[&str]) -> Option<String> {
 pub(crate) fn write(path: &std::path::Path, content: &[u8]) {
     std::fs::create_dir_all(path.parent().unwrap()).unwrap();
     std::fs::File::create(path).unwrap().write_all(content).unwrap();
+}
+
+/// Says that a test does nothing here. Not by `eprintln!`: the test runner hides what that prints in a test that passes.
+pub(crate) fn skipped(reason: std::fmt::Arguments<'_>) {
+    let line = format!("skipped: {reason}\n");
+    let _ = std::io::Write::write_all(&mut std::io::stderr(), line.as_bytes());
 }

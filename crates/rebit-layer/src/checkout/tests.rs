@@ -90,7 +90,7 @@ fn a_tree_is_written_as_it_is() {
         let xattrs = disk::xattrs(&fd, b"su").unwrap();
         assert_eq!(xattrs.get(&b"user.note"[..]).map(Vec::as_slice), Some(&b"hi"[..]));
     } else {
-        eprintln!("skipped: needs a file system with user attributes");
+        crate::testing::skipped(format_args!("needs a file system with user attributes"));
     }
     // Writing it once more over itself changes nothing.
     checkout(&changes, directory.path(), &objects, &PLAIN).unwrap();
@@ -141,7 +141,7 @@ fn removals_become_whiteouts_for_an_overlay() {
     let probe =
         mknodat(rustix::fs::CWD, directory.path().join("probe"), FileType::CharacterDevice, Mode::empty(), 0);
     if probe.is_err() {
-        eprintln!("skipped: needs mknod of a character device 0:0");
+        crate::testing::skipped(format_args!("needs mknod of a character device 0:0"));
         return;
     }
     fs::remove_file(directory.path().join("probe")).unwrap();
@@ -166,7 +166,7 @@ fn owners_and_devices_are_made_or_counted() {
     let made = directory.path().join("dev").exists();
     assert_eq!(report.count(&Notice::Device), u64::from(!made));
     if !is_root() {
-        eprintln!("skipped: needs root to set owners");
+        crate::testing::skipped(format_args!("needs root to set owners"));
         assert!(report.count(&Notice::Owner) >= 2);
         return;
     }

@@ -72,7 +72,7 @@ fn through(program: &[&str], blob: &[u8]) -> Option<Vec<u8>> {
     let child =
         Command::new(program[0]).args(&program[1..]).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn();
     let Ok(mut child) = child else {
-        eprintln!("skipped: needs {}", program[0]);
+        crate::testing::skipped(format_args!("needs {}", program[0]));
         return None;
     };
     let mut stdin = child.stdin.take().unwrap();
@@ -118,7 +118,7 @@ fn go_reads_the_gzip_blobs() {
         .env("GOCACHE", directory.path().join("cache"))
         .status();
     if !built.is_ok_and(|status| status.success()) {
-        eprintln!("skipped: needs go");
+        crate::testing::skipped(format_args!("needs go"));
         return;
     }
     let (plain, blob) = parts(Compression::Gzip, &[10, 1_200_000, 600_000]);

@@ -159,7 +159,7 @@ fn the_processor_does_not_show() {
         Command::new(name).arg("--version").output().is_ok_and(|output| output.status.success())
     });
     let Some(emulator) = emulator.filter(|_| cfg!(target_arch = "x86_64")) else {
-        eprintln!("skipped: needs qemu-x86_64");
+        crate::testing::skipped(format_args!("needs qemu-x86_64"));
         return;
     };
     for processor in ["qemu64", "Nehalem", "Haswell", "max"] {

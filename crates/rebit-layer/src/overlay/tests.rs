@@ -56,7 +56,7 @@ fn mark(directory: &TempDir, name: &str, key: &str, value: &str) -> bool {
     let at = directory.path().join(name);
     let set = rustix::fs::setxattr(&at, key, value.as_bytes(), rustix::fs::XattrFlags::empty()).is_ok();
     if !set {
-        eprintln!("skipped: needs a file system with user attributes");
+        crate::testing::skipped(format_args!("needs a file system with user attributes"));
     }
     set
 }
@@ -131,7 +131,7 @@ fn whiteouts_remove() {
         let (merged, _) = read(&lower, &upper).unwrap();
         assert_eq!(changes(&lower, &merged), ["-/top"]);
     } else {
-        eprintln!("skipped: needs mknod of a character device 0:0");
+        crate::testing::skipped(format_args!("needs mknod of a character device 0:0"));
     }
     make(&upper, "d/f", Some(""), 0o644);
     if mark(&upper, "d/f", "user.overlay.whiteout", "y") {
@@ -191,7 +191,7 @@ struct Mount {
 impl Mount {
     fn new(lower: &Tree, objects: &MemoryObjects) -> Option<Self> {
         if !rustix::process::geteuid().is_root() {
-            eprintln!("skipped: needs root to mount");
+            crate::testing::skipped(format_args!("needs root to mount"));
             return None;
         }
         // The upper directory must not be on an overlay itself.
@@ -219,7 +219,7 @@ impl Mount {
             .status()
             .is_ok_and(|status| status.success());
         if !mounted {
-            eprintln!("skipped: needs an overlay mount");
+            crate::testing::skipped(format_args!("needs an overlay mount"));
         }
         mounted.then_some(mount)
     }

@@ -387,7 +387,7 @@ fn gnu_tar_archives_are_read() {
             .arg(".")
             .output();
         let Ok(output) = output else {
-            eprintln!("skipped: needs tar");
+            crate::testing::skipped(format_args!("needs tar"));
             return;
         };
         assert!(output.status.success());

@@ -218,7 +218,7 @@ fn other_programs_read_the_stream() {
     let run = |program: &mut Command| {
         let output = program.stderr(Stdio::inherit()).output();
         if output.is_err() {
-            eprintln!("skipped: needs {program:?}");
+            crate::testing::skipped(format_args!("needs {program:?}"));
         }
         output.ok().map(|output| {
             assert!(output.status.success());
