@@ -58,6 +58,7 @@
 //!
 //! [`ObjectSink::put`]: rebit_oci::object::ObjectSink::put
 
+mod cache_dir;
 mod checkout;
 mod du;
 mod entry;
@@ -84,6 +85,7 @@ mod time;
 mod types;
 pub mod vfs;
 
+pub use cache_dir::{CacheDir, CacheInfo, CacheSharing};
 pub use checkout::Checkout;
 pub use error::StoreError;
 pub use reports::{

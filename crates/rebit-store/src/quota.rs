@@ -52,6 +52,7 @@ pub(crate) fn files(inner: &Inner) -> Result<DiskUsage, StoreError> {
         pack_count: packs.len() as u64,
         index,
         checkouts: checkouts(inner)?,
+        caches: crate::scratch::tree_bytes(&inner.root.join(crate::cache_dir::CACHES))?,
         scratch: scratch::tree_bytes(&root.join(scratch::SCRATCH))?,
         reserve: file_length(&root.join(reserve::FILE))?,
         ..DiskUsage::default()

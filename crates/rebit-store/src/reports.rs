@@ -174,6 +174,8 @@ pub struct DiskUsage {
     pub index: u64,
     /// The checkouts.
     pub checkouts: u64,
+    /// The directories of cache mounts.
+    pub caches: u64,
     /// The scratch directories.
     pub scratch: u64,
     /// The reserve file.
@@ -198,7 +200,7 @@ impl DiskUsage {
     /// Everything under the root.
     #[must_use]
     pub fn total(&self) -> u64 {
-        self.packs + self.index + self.checkouts + self.scratch + self.reserve
+        self.packs + self.index + self.checkouts + self.caches + self.scratch + self.reserve
     }
 }
 
