@@ -222,3 +222,9 @@ pub enum CopySource {
         manifest: Digest,
     },
 }
+    /// Patterns of what is left out, relative to each source (`--exclude`).
+    pub excludes: Vec<String>,
+    /// Whether the directories of the sources are kept below the destination (`--parents`).
+    pub parents: bool,
+    /// Whether the copy does not look at what is there before it (`--link`).
+    pub link: bool,

@@ -69,7 +69,10 @@ fn copy_common(domain: &str, op: &CopyOp, lower: TreeId, epoch: i64) -> Preimage
     preimage.add("destination", &op.dest);
     preimage.add_list("owner", op.chown.iter().collect::<Vec<_>>().into_iter());
     preimage.add_list("mode", op.chmod.iter().collect::<Vec<_>>().into_iter());
-    preimage.add("unpack", if op.unpack { "yes" } else { "no" });
+    preimage.add_list("exclude", op.excludes.iter());
+    for (flag, set) in [("unpack", op.unpack), ("parents", op.parents), ("link", op.link)] {
+        preimage.add(flag, if set { "yes" } else { "no" });
+    }
     preimage
 }
 
@@ -153,6 +156,9 @@ mod tests {
         assert_ne!(run(&run_op(), TreeId([0; 32]), 1, &platform, &["h=1".into()]).key(), base);
     }
 
+            excludes: Vec::new(),
+            parents: false,
+            link: false,
     ///
     #[test]
     fn a_copy_has_two_keys() {
@@ -161,10 +167,18 @@ mod tests {
             |op: &CopyOp, source| copy_definition(op, lower, Some(TreeId([source; 32])), 1).key();
         assert_ne!(definition(&copy_op(), 1), definition(&copy_op(), 2));
         assert_ne!(definition(&copy_op(), 1), copy_content(&copy_op(), lower, 1).key());
-        let mut other = copy_op();
-        other.chown = Some("1".into());
-        assert_ne!(definition(&copy_op(), 1), definition(&other, 1));
-        assert_ne!(copy_content(&copy_op(), lower, 1).key(), copy_content(&other, lower, 1).key());
+        let change = |change: &dyn Fn(&mut CopyOp)| {
+            let mut other = copy_op();
+            change(&mut other);
+            assert_ne!(definition(&copy_op(), 1), definition(&other, 1));
+            assert_ne!(copy_content(&copy_op(), lower, 1).key(), copy_content(&other, lower, 1).key());
+        };
+        change(&|op| op.chown = Some("1".into()));
+        change(&|op| op.chmod = Some("1".into()));
+        change(&|op| op.unpack = true);
+        change(&|op| op.excludes.push("x".into()));
+        change(&|op| op.parents = true);
+        change(&|op| op.link = true);
     }
 
     ///

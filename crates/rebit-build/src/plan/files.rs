@@ -1,8 +1,9 @@
 //! `COPY` and `ADD`.
 
+use rebit_dockerfile::ignore::Ignore;
 use rebit_dockerfile::instruction::{Add, Copy, Files, Source};
 use rebit_dockerfile::mode::ChmodMode;
-use rebit_dockerfile::{Instruction, Node, Spanned};
+use rebit_dockerfile::{Instruction, Node, Span, Spanned};
 
 use super::stage::StageState;
 use super::{PlanError, PlanProblem, Planner, metadata, unsupported};
@@ -14,14 +15,12 @@ pub(super) fn plan_copy(
     node: &Node<Instruction>,
     copy: &Copy,
 ) -> Result<(), PlanError> {
-    if copy.parents {
-        return Err(unsupported(node.span, "COPY --parents"));
-    }
     let from = match &copy.from {
         Some(name) => copy_source(planner, state, name)?,
         None => CopySource::Context,
     };
-    plan_files(planner, state, node, &copy.files, from, false)
+    let how = How { unpack: false, parents: copy.parents };
+    plan_files(planner, state, node, &copy.files, from, how)
 }
 
 pub(super) fn plan_add(
@@ -31,12 +30,39 @@ pub(super) fn plan_add(
     add: &Add,
 ) -> Result<(), PlanError> {
     if let Some(checksum) = &add.checksum {
-        return Err(unsupported(checksum.span, "ADD --checksum"));
+        check_checksum(planner, state, &add.files, checksum.span)?;
     }
     if add.keep_git_dir.is_some() {
         return Err(unsupported(node.span, "ADD --keep-git-dir"));
     }
-    plan_files(planner, state, node, &add.files, CopySource::Context, add.unpack.unwrap_or(true))
+    let how = How { unpack: add.unpack.unwrap_or(true), parents: false };
+    plan_files(planner, state, node, &add.files, CopySource::Context, how)
+}
+
+/// A checksum is for one source, and that is a remote one.
+fn check_checksum(
+    planner: &Planner<'_>,
+    state: &StageState,
+    files: &Files,
+    span: Span,
+) -> Result<(), PlanError> {
+    let invalid =
+        |value: String, expected| PlanError { span, problem: PlanProblem::Invalid { value, expected } };
+    let needs_remote = |source| Err(invalid(source, "a remote source, which --checksum needs"));
+    match files.sources.as_slice() {
+        [Source::Path(word)] => {
+            let path = planner.expand(&state.scope, &word.value, word.span)?;
+            if is_remote(&path) { Ok(()) } else { needs_remote(path) }
+        }
+        [Source::Heredoc(heredoc)] => needs_remote(heredoc.name.clone()),
+        _ => Err(invalid("--checksum".to_owned(), "possible with more than one source")),
+    }
+}
+
+/// What the instructions do not have in common.
+struct How {
+    unpack: bool,
+    parents: bool,
 }
 
 /// A stage by name or number, else an image.
@@ -75,15 +101,10 @@ fn plan_files(
     node: &Node<Instruction>,
     files: &Files,
     from: CopySource,
-    unpack: bool,
+    how: How,
 ) -> Result<(), PlanError> {
     let name = super::name_of(node);
-    if files.link == Some(true) {
-        return Err(unsupported(node.span, format!("{name} --link")));
-    }
-    if let Some(exclude) = files.excludes.first() {
-        return Err(unsupported(exclude.span, format!("{name} --exclude")));
-    }
+    let excludes = excludes(files)?;
     let mut sources = Vec::new();
     for source in &files.sources {
         sources.push(plan_source(planner, state, name, source)?);
@@ -105,7 +126,18 @@ fn plan_files(
         let problem = PlanProblem::Invalid { value: value.clone(), expected: "a mode for --chmod" };
         return Err(PlanError { span: word.span, problem });
     }
-    let op = CopyOp { from, sources, dest, chown, chmod, unpack };
+    // As in BuildKit, a copy that sets modes is no linked one.
+    let link = files.link == Some(true) && chmod.as_ref().is_none_or(String::is_empty);
+    if let (true, Some(owner), Some(word)) = (link, &chown, &files.chown)
+        && !owner.split(':').all(|id| id.is_empty() || id.parse::<u32>().is_ok())
+    {
+        // A linked copy is made on nothing, where no name is known.
+        let expected = "an owner for --link, which takes numbers only";
+        let problem = PlanProblem::Invalid { value: owner.clone(), expected };
+        return Err(PlanError { span: word.span, problem });
+    }
+    let How { unpack, parents } = how;
+    let op = CopyOp { from, sources, dest, chown, chmod, unpack, excludes, parents, link };
     let created_by = node.text.clone();
     state.step(node, created_by, Op::Copy(op));
     Ok(())
@@ -119,6 +151,19 @@ fn plan_source(
 ) -> Result<SourcePath, PlanError> {
     match source {
         Source::Path(word) => {
+/// The patterns of `--exclude`, which hold no variables.
+fn excludes(files: &Files) -> Result<Vec<String>, PlanError> {
+    let check = |word: &Spanned<String>| match Ignore::from_patterns([word.value.as_str()]) {
+        Ok(_) => Ok(word.value.clone()),
+        Err(_) => {
+            let problem =
+                PlanProblem::Invalid { value: word.value.clone(), expected: "a pattern for --exclude" };
+            Err(PlanError { span: word.span, problem })
+        }
+    };
+    files.excludes.iter().map(check).collect()
+}
+
             let path = planner.expand(&state.scope, &word.value, word.span)?;
             if instruction == "ADD" && is_remote(&path) {
                 return Err(unsupported(word.span, format!("ADD of the remote source `{path}`")));

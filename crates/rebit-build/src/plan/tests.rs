@@ -194,6 +194,26 @@ fn copies_are_made_absolute() {
 }
 
 #[test]
+#[test]
+fn copies_have_flags() {
+    let copy = |line: &str| copies(&target(&format!("FROM a\n{line}\n")))[0].clone();
+    let excludes = copy("COPY --exclude=*.o --exclude=!a.o a b").excludes;
+    assert_eq!(excludes, ["*.o", "!a.o"]);
+    let flags = |line: &str| {
+        let copy = copy(line);
+        (copy.unpack, copy.parents, copy.link)
+    };
+    assert_eq!(flags("COPY a b"), (false, false, false));
+    assert_eq!(flags("COPY --parents --link a b"), (false, true, true));
+    assert_eq!(flags("COPY --parents=false --link=false a b"), (false, false, false));
+    assert_eq!(flags("COPY --link --chown=1:2 a b"), (false, false, true));
+    // As in BuildKit, modes make it a plain copy.
+    assert_eq!(flags("COPY --link --chmod=600 --chown=web a b"), (false, false, false));
+    assert_eq!(flags("ADD a b"), (true, false, false));
+    assert_eq!(flags("ADD --unpack --link a b"), (true, false, true));
+    assert_eq!(flags("ADD --unpack=false a b"), (false, false, false));
+}
+
 fn heredocs_are_inline_files_and_scripts() {
     let stage =
         target("FROM a\nENV N=1\nCOPY <<a <<\"b\" /d/\n$N\na\n$N\nb\nRUN <<EOF\n#!/usr/bin/env x\ny\nEOF\n");
@@ -242,11 +262,9 @@ fn what_is_not_executed_stops_the_plan_by_name() {
     check("RUN --mount=type=cache,target=/c x", "RUN --mount=type=cache,target=/c");
     check("RUN --security=insecure x", "RUN --security=insecure");
     check("RUN --device=a/b=c x", "RUN --device=a/b=c");
-    check("COPY --link a b", "COPY --link");
-    check("COPY --parents a b", "COPY --parents");
-    check("COPY --exclude=x a b", "COPY --exclude");
-    check("ADD --checksum=sha256:0 a b", "ADD --checksum");
     check("ADD https://host/x b", "ADD of the remote source `https://host/x`");
+    check("ADD --checksum=sha256:0 https://host/x b", "ADD of the remote source `https://host/x`");
+    check("ADD --keep-git-dir a b", "ADD --keep-git-dir");
     assert_eq!(
         problem("FROM --platform=linux/arm64 a\n"),
         "FROM --platform=linux/arm64 in a build for linux/amd64 is not supported"
@@ -265,6 +283,22 @@ fn problems_are_named_where_they_are() {
     check("FROM a AS x\nCOPY --from=x /a /b\n", "stage `x` is not an earlier stage", "--from=x");
     check("FROM a\nCOPY a b /c\n", "more than one source needs a destination that ends with `/`: `/c`", "/c");
     check("FROM a\nCOPY --chmod=9 a b\n", "`9` is not a mode for --chmod", "--chmod=9");
+    check("FROM a\nCOPY --exclude=[ a b\n", "`[` is not a pattern for --exclude", "--exclude=[");
+    check(
+        "FROM a\nADD --checksum=sha256:0 a b\n",
+        "`a` is not a remote source, which --checksum needs",
+        "--checksum=sha256:0",
+    );
+    check(
+        "FROM a\nADD --checksum=sha256:0 a b c/\n",
+        "`--checksum` is not possible with more than one source",
+        "--checksum=sha256:0",
+    );
+    check(
+        "FROM a\nCOPY --link --chown=web a b\n",
+        "`web` is not an owner for --link, which takes numbers only",
+        "--chown=web",
+    );
     check("FROM a\nEXPOSE x\n", "`x` is not a port, a range or `port/protocol`", "x");
     check("FROM a\nENV a=${b\n", "cannot expand `${b`: `${` without its closing `}`", "${b");
     check("FROM $none\n", "the base name `$none` is empty after expansion", "$none");
