@@ -7,8 +7,10 @@
 
 mod build;
 mod calculator;
+mod context;
 mod determinism;
 mod errors;
 mod images;
+mod mounts;
 mod support;
 mod tidy;

@@ -123,7 +123,7 @@ fn busybox_tar(world: &World) -> PathBuf {
         fs::create_dir_all(root.join(directory)).unwrap();
     }
     fs::copy("/bin/busybox", root.join("bin/busybox")).unwrap();
-    let applets = "sh cat cp chmod chown echo env expr false grep head hostname id ln ls mkdir mkfifo mv printf pwd rm sed sha256sum sleep sort stat tar touch tr true umask uname wc";
+    let applets = "[ sh cat cp chmod chown echo env expr false grep head hostname id ln ls mkdir mkfifo mv printenv printf pwd rm sed sha256sum sleep sort stat tar touch tr true umask uname wc";
     for applet in applets.split(' ') {
         std::os::unix::fs::symlink("busybox", root.join("bin").join(applet)).unwrap();
     }

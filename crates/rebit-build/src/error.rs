@@ -35,6 +35,12 @@ pub enum BuildError {
         /// Why.
         source: DiskError,
     },
+    /// A context that is an archive cannot be read.
+    #[error("cannot read the context's archive")]
+    Archive {
+        /// Why.
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
     /// A base image of the plan is not at hand any more.
     #[error("the base image with manifest {manifest} is missing from the store")]
     BaseMissing {
@@ -127,6 +133,14 @@ pub enum StepProblem {
         count: usize,
         /// The destination.
         dest: String,
+    },
+    /// A secret, agent or context that the step needs was not given to the build.
+    #[error("the {what} `{id}` was not given to the build")]
+    NotGiven {
+        /// "secret", "SSH agent" or "context".
+        what: &'static str,
+        /// Its name.
+        id: String,
     },
     /// A user or group is not known.
     #[error(transparent)]

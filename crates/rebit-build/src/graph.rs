@@ -29,7 +29,11 @@ impl Graph {
     /// Whether any step reads the build context.
     #[must_use]
     pub fn reads_context(&self) -> bool {
-        let reads = |step: &Step| matches!(&step.op, Op::Copy(copy) if copy.from == CopySource::Context && copy.has_paths());
+        let reads = |step: &Step| match &step.op {
+            Op::Copy(copy) => copy.from == CopySource::Context && copy.has_paths(),
+            Op::Run(run) => run.sources().any(|source| *source == CopySource::Context),
+            _ => false,
+        };
         self.stages.iter().any(|stage| stage.steps.iter().any(reads))
     }
 }
@@ -131,6 +135,21 @@ pub enum Op {
     Config,
 }
 
+impl Op {
+    /// The trees that the step reads besides the one below it.
+    pub fn sources(&self) -> impl Iterator<Item = &CopySource> {
+        let copy = match self {
+            Self::Copy(copy) => Some(&copy.from),
+            _ => None,
+        };
+        let run = match self {
+            Self::Run(run) => Some(run.sources()),
+            _ => None,
+        };
+        copy.into_iter().chain(run.into_iter().flatten())
+    }
+}
+
 /// A process in a stage's root file system.
 #[derive(Debug, Clone, Serialize)]
 pub struct RunOp {
@@ -148,6 +167,88 @@ pub struct RunOp {
     pub user: String,
     /// What network it sees.
     pub network: RunNetwork,
+    /// What else it sees, in order.
+    pub mounts: Vec<RunMount>,
+}
+
+/// `RUN --mount`: something that a process sees and that never becomes part of the image.
+#[derive(Debug, Clone, Serialize)]
+pub struct RunMount {
+    /// Where; absolute. `None` for a secret that is a variable only, and for an agent at its usual place.
+    pub target: Option<String>,
+    /// What.
+    pub kind: RunMountKind,
+}
+
+/// What a mount gives.
+#[derive(Debug, Clone, Serialize)]
+pub enum RunMountKind {
+    /// Files of a tree; writes are thrown away.
+    Bind {
+        /// The tree.
+        from: CopySource,
+        /// The path in it.
+        source: String,
+        /// Whether it can be written to.
+        writable: bool,
+    },
+    /// A directory that stays from build to build.
+    Cache {
+        /// Its name.
+        id: String,
+        /// What a new one starts with: a path in a tree.
+        from: Option<(CopySource, String)>,
+        /// Who may use it at the same time: `shared`, `private` or `locked`.
+        sharing: &'static str,
+        /// Whether it can only be read.
+        read_only: bool,
+        /// Mode, user and group of a new one.
+        owner: MountOwner,
+    },
+    /// Memory.
+    Tmpfs {
+        /// Most bytes.
+        size: Option<u64>,
+    },
+    /// A secret; its content is no part of anything that is kept.
+    Secret {
+        /// Its name.
+        id: String,
+        /// The variable that holds it.
+        env: Option<String>,
+        /// Whether the step fails without it.
+        required: bool,
+        /// Mode, user and group of the file.
+        owner: MountOwner,
+    },
+    /// The socket of an SSH agent.
+    Ssh {
+        /// Its name.
+        id: String,
+        /// Whether the step fails without it.
+        required: bool,
+    },
+}
+
+/// Mode, user and group of what a mount makes.
+#[derive(Debug, Clone, Copy, Serialize)]
+pub struct MountOwner {
+    /// Permission bits.
+    pub mode: u32,
+    /// Numeric user.
+    pub uid: u32,
+    /// Numeric group.
+    pub gid: u32,
+}
+
+impl RunOp {
+    /// The trees that mounts read.
+    pub fn sources(&self) -> impl Iterator<Item = &CopySource> {
+        self.mounts.iter().filter_map(|mount| match &mount.kind {
+            RunMountKind::Bind { from, .. } | RunMountKind::Cache { from: Some((from, _)), .. } => Some(from),
+            _ => None,
+        })
+    }
 }
 
 /// A file that exists only while a step runs.
@@ -183,6 +284,12 @@ pub struct CopyOp {
     pub chmod: Option<String>,
     /// Whether archives among the sources are unpacked (`ADD`).
     pub unpack: bool,
+    /// Patterns of what is left out, relative to each source (`--exclude`).
+    pub excludes: Vec<String>,
+    /// Whether the directories of the sources are kept below the destination (`--parents`).
+    pub parents: bool,
+    /// Whether the copy does not look at what is there before it (`--link`).
+    pub link: bool,
 }
 
 impl CopyOp {
@@ -212,6 +319,8 @@ pub enum SourcePath {
 pub enum CopySource {
     /// The build context.
     Context,
+    /// Another context, by the name it was given (`--build-context`).
+    Named(String),
     /// An earlier stage, by its number in the file.
     Stage(usize),
     /// Another image.
@@ -222,9 +331,3 @@ pub enum CopySource {
         manifest: Digest,
     },
 }
-    /// Patterns of what is left out, relative to each source (`--exclude`).
-    pub excludes: Vec<String>,
-    /// Whether the directories of the sources are kept below the destination (`--parents`).
-    pub parents: bool,
-    /// Whether the copy does not look at what is there before it (`--link`).
-    pub link: bool,

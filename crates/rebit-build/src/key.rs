@@ -11,7 +11,9 @@ use rebit_oci::TreeId;
 use rebit_oci::encode::Preimage;
 use rebit_oci::manifest::Compression;
 
-use crate::graph::{BuildPlatform, CopyOp, RunNetwork, RunOp, SourcePath};
+use crate::graph::{
+    BuildPlatform, CopyOp, MountOwner, RunMount, RunMountKind, RunNetwork, RunOp, SourcePath,
+};
 
 /// Raised when what a step does changes, so that old records are not used.
 const STEP_VERSION: u32 = 1;
@@ -19,12 +21,15 @@ const STEP_VERSION: u32 = 1;
 const LAYER_VERSION: u32 = 1;
 
 /// What a `RUN` depends on.
+///
+/// `sources` identifies the tree of each of [`RunOp::sources`]. What caches and secrets hold is no part of the key.
 pub(crate) fn run(
     op: &RunOp,
     lower: TreeId,
     epoch: i64,
     platform: &BuildPlatform,
     hosts: &[String],
+    sources: &[TreeId],
 ) -> Preimage {
     let mut preimage = Preimage::new("step run", STEP_VERSION);
     preimage.add("lower tree", lower.as_bytes());
@@ -38,7 +43,28 @@ pub(crate) fn run(
     preimage.add("user", &op.user);
     preimage.add("network", if op.network == RunNetwork::Host { "host" } else { "none" });
     preimage.add_list("host", hosts.iter());
+    preimage.add_list("mount", op.mounts.iter().map(describe_mount));
+    preimage.add_list("mounted tree", sources.iter().map(TreeId::as_bytes));
     preimage
+}
+
+/// A mount in one line; the trees are identified apart from it.
+fn describe_mount(mount: &RunMount) -> String {
+    let target = mount.target.as_deref().unwrap_or("-");
+    match &mount.kind {
+        RunMountKind::Bind { source, writable, .. } => format!("bind {target} {source} {writable}"),
+        RunMountKind::Cache { id, from, sharing, read_only, owner } => {
+            let source = from.as_ref().map_or("-", |(_, source)| source);
+            let MountOwner { mode, uid, gid } = owner;
+            format!("cache {target} {id} {source} {sharing} {read_only} {mode:o} {uid} {gid}")
+        }
+        RunMountKind::Tmpfs { size } => format!("tmpfs {target} {size:?}"),
+        RunMountKind::Secret { id, env, required, owner } => {
+            let MountOwner { mode, uid, gid } = owner;
+            format!("secret {target} {id} {env:?} {required} {mode:o} {uid} {gid}")
+        }
+        RunMountKind::Ssh { id, required } => format!("ssh {target} {id} {required}"),
+    }
 }
 
 /// What a copy depends on, its source being the tree `source`.
@@ -118,6 +144,7 @@ mod tests {
             working_dir: "/".into(),
             user: String::new(),
             network: RunNetwork::Host,
+            mounts: Vec::new(),
         }
     }
 
@@ -129,6 +156,9 @@ mod tests {
             chown: None,
             chmod: None,
             unpack: false,
+            excludes: Vec::new(),
+            parents: false,
+            link: false,
         }
     }
 
@@ -136,7 +166,7 @@ mod tests {
     #[test]
     fn a_run_is_keyed_by_all_it_depends_on() {
         let platform = BuildPlatform { os: "linux".into(), architecture: "amd64".into(), variant: None };
-        let key = |op: &RunOp, lower| run(op, TreeId([lower; 32]), 1, &platform, &[]).key();
+        let key = |op: &RunOp, lower| run(op, TreeId([lower; 32]), 1, &platform, &[], &[]).key();
         let base = key(&run_op(), 0);
         let change = |change: &dyn Fn(&mut RunOp)| {
             let mut op = run_op();
@@ -149,16 +179,18 @@ mod tests {
         assert_ne!(change(&|op| op.working_dir = "/x".into()), base);
         assert_ne!(change(&|op| op.user = "web".into()), base);
         assert_ne!(change(&|op| op.network = RunNetwork::None), base);
+        let mount = |kind| RunMount { target: Some("/m".into()), kind };
+        let tmpfs = mount(RunMountKind::Tmpfs { size: None });
+        assert_ne!(change(&|op| op.mounts.push(tmpfs.clone())), base);
+        let sourced = run(&run_op(), TreeId([0; 32]), 1, &platform, &[], &[TreeId([5; 32])]).key();
+        assert_ne!(sourced, base);
         let script = crate::graph::Script { path: "p".into(), content: "c".into() };
         assert_ne!(change(&|op| op.script = Some(script.clone())), base);
         assert_eq!(change(&|op| op.proxy_env.push(("http_proxy".into(), "x".into()))), base);
-        assert_ne!(run(&run_op(), TreeId([0; 32]), 2, &platform, &[]).key(), base);
-        assert_ne!(run(&run_op(), TreeId([0; 32]), 1, &platform, &["h=1".into()]).key(), base);
+        assert_ne!(run(&run_op(), TreeId([0; 32]), 2, &platform, &[], &[]).key(), base);
+        assert_ne!(run(&run_op(), TreeId([0; 32]), 1, &platform, &["h=1".into()], &[]).key(), base);
     }
 
-            excludes: Vec::new(),
-            parents: false,
-            link: false,
     ///
     #[test]
     fn a_copy_has_two_keys() {

@@ -33,9 +33,10 @@ mod trees;
 pub mod user;
 
 pub use commit::{Built, SessionSegments};
-pub use context::Context;
+pub use context::{Context, ContextRoot, read_archive};
 pub use error::{BuildError, StepProblem};
 pub use graph::Graph;
+pub use op::mounts::Secrets;
 pub use op::run::{HostNetwork, describe, network_files};
 pub use plan::{Planned, plan};
 pub use progress::Progress;

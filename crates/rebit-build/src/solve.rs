@@ -1,6 +1,6 @@
 //! Executes a [`Graph`]: each step is looked up by its key, and run or computed only when nothing is known of it.
 
-use std::cell::OnceCell;
+use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::SystemTime;
@@ -17,8 +17,9 @@ use rebit_store::Session;
 use crate::commit::{self, Built};
 use crate::context::{Context, size_of};
 use crate::error::{BuildError, StepProblem};
-use crate::graph::{Base, CopyOp, CopySource, Graph, Op, RunNetwork, StagePlan, Step};
+use crate::graph::{Base, CopyOp, CopySource, Graph, Op, RunMountKind, RunNetwork, RunOp, StagePlan, Step};
 use crate::key;
+use crate::op::mounts::{self, Secrets};
 use crate::op::run::{HostNetwork, RunEnvironment, describe, is_stop, run};
 use crate::op::{check_names, copy, directory};
 use crate::progress::{Event, Progress, StepId};
@@ -37,6 +38,8 @@ pub struct BuildInputs<'a> {
     pub images: &'a dyn Images,
     /// The build context.
     pub context: &'a Context,
+    /// Further contexts by name.
+    pub contexts: &'a BTreeMap<String, Context>,
     /// What runs processes.
     pub runner: &'a Runner,
     /// Who listens.
@@ -45,6 +48,8 @@ pub struct BuildInputs<'a> {
     pub stop: &'a StopFlag,
     /// What processes see of the host's network.
     pub host: &'a HostNetwork,
+    /// What steps may use that is no part of anything kept.
+    pub secrets: &'a Secrets,
     /// How.
     pub options: BuildOptions,
 }
@@ -99,10 +104,11 @@ pub fn execute(graph: &Graph, inputs: &BuildInputs<'_>) -> Result<Built, BuildEr
             progress: inputs.progress,
             stop: inputs.stop,
             host: inputs.host,
+            secrets: inputs.secrets,
             epoch: graph.epoch,
         },
         empty,
-        context: OnceCell::new(),
+        read: RefCell::default(),
         done: BTreeMap::new(),
     };
     for (place, stage) in graph.stages.iter().enumerate() {
@@ -141,7 +147,8 @@ struct Solver<'a> {
     trees: &'a Trees<'a>,
     environment: RunEnvironment<'a>,
     empty: TreeId,
-    context: OnceCell<Arc<Tree>>,
+    /// Contexts that were read, by name; the build context has none.
+    read: RefCell<BTreeMap<Option<String>, Arc<Tree>>>,
     /// Stages by their number in the file.
     done: BTreeMap<usize, StageState>,
 }
@@ -225,10 +232,16 @@ impl Solver<'_> {
                     .iter()
                     .map(|(name, address)| format!("{name}={address}"))
                     .collect();
-                let key = key::run(op, lower, self.graph.epoch, &self.graph.platform, &hosts);
+                let sources = self.mounted_trees(op)?;
+                let key = key::run(op, lower, self.graph.epoch, &self.graph.platform, &hosts, &sources);
                 let network = op.network == RunNetwork::Host;
                 self.cached_or(id, &[key], network, || {
-                    run(op, id, lower, &state.chain, &self.environment).map(|(tree, _)| tree)
+                    let tree_of = |source: &CopySource| match source {
+                        CopySource::Context => self.context_of(None),
+                        CopySource::Named(name) => self.context_of(Some(name)),
+                        source => Ok(self.trees.load(&self.source_tree(source)?)?),
+                    };
+                    run(op, id, lower, &state.chain, &tree_of, &self.environment).map(|(tree, _)| tree)
                 })
             }
             Op::Copy(op) => self.copy(id, op, lower),
@@ -238,7 +251,7 @@ impl Solver<'_> {
     fn copy(&self, id: StepId, op: &CopyOp, lower: TreeId) -> Result<TreeId, StepProblem> {
         let epoch = self.graph.epoch;
         let source = match &op.from {
-            CopySource::Context => None,
+            CopySource::Context | CopySource::Named(_) => None,
             from => Some(self.source_tree(from)?),
         };
         let definition = key::copy_definition(op, lower, source, epoch);
@@ -268,6 +281,7 @@ impl Solver<'_> {
     fn place_name(&self, from: &CopySource) -> String {
         match from {
             CopySource::Context => "the build context".to_owned(),
+            CopySource::Named(name) => format!("the context `{name}`"),
             CopySource::Image { reference, .. } => format!("image `{reference}`"),
             CopySource::Stage(number) => {
                 let stage = self.graph.stages.iter().find(|stage| stage.index == *number);
@@ -287,20 +301,58 @@ impl Solver<'_> {
                 let image = image.ok_or(StepProblem::ImageMissing { manifest: *manifest })?;
                 Ok(image.trees.last().copied().unwrap_or(self.empty))
             }
-            CopySource::Context => unreachable!("the context has no tree before it is read"),
+            CopySource::Context | CopySource::Named(_) => {
+                unreachable!("a context has no tree before it is read")
+            }
         }
     }
 
-    fn context_tree(&self, op: &CopyOp) -> Result<Arc<Tree>, StepProblem> {
-        if !op.has_paths() {
-            return Ok(Arc::new(Tree::new()));
+    /// The identity of each tree that mounts read. Of the context it is the part that is mounted, as the context has none before it is
+    /// read and a change elsewhere in it does not matter.
+    fn mounted_trees(&self, op: &RunOp) -> Result<Vec<TreeId>, StepProblem> {
+        let mut trees = Vec::new();
+        for mount in &op.mounts {
+            let (from, path) = match &mount.kind {
+                RunMountKind::Bind { from, source, .. }
+                | RunMountKind::Cache { from: Some((from, source)), .. } => (from, source),
+                _ => continue,
+            };
+            trees.push(match from {
+                CopySource::Context | CopySource::Named(_) => {
+                    let name = if let CopySource::Named(name) = from { Some(name.as_str()) } else { None };
+                    let context = self.context_of(name)?;
+                    let (part, _) = mounts::part(&context, path, &self.place_name(from), self.graph.epoch)?;
+                    self.trees.store(part)?.0
+                }
+                from => self.source_tree(from)?,
+            });
         }
-        if let Some(tree) = self.context.get() {
+        Ok(trees)
+    }
+
+    fn context_tree(&self, op: &CopyOp) -> Result<Arc<Tree>, StepProblem> {
+        match &op.from {
+            _ if !op.has_paths() => Ok(Arc::new(Tree::new())),
+            CopySource::Named(name) => self.context_of(Some(name)),
+            _ => self.context_of(None),
+        }
+    }
+
+    /// A context by name, read when it is first asked for.
+    fn context_of(&self, name: Option<&str>) -> Result<Arc<Tree>, StepProblem> {
+        let key = name.map(str::to_owned);
+        if let Some(tree) = self.read.borrow().get(&key) {
             return Ok(Arc::clone(tree));
         }
         let inputs = self.inputs;
-        let walked = inputs
-            .context
+        let context = match name {
+            None => inputs.context,
+            Some(name) => inputs
+                .contexts
+                .get(name)
+                .ok_or_else(|| StepProblem::NotGiven { what: "context", id: name.to_owned() })?,
+        };
+        let walked = context
             .read(inputs.session, self.graph.epoch, inputs.options.now)
             .map_err(|source| StepProblem::Context { source: Box::new(source) })?;
         let (entries, bytes) = size_of(&walked.tree);
@@ -309,7 +361,8 @@ impl Solver<'_> {
             .into_iter()
             .for_each(|text| inputs.progress.event(Event::ContextNotice { text }));
         let tree = Arc::new(walked.tree);
-        Ok(Arc::clone(self.context.get_or_init(|| tree)))
+        self.read.borrow_mut().insert(key, Arc::clone(&tree));
+        Ok(tree)
     }
 
     /// Keeps of `after` only what differs from `before` in more than its time, and stores it.

@@ -49,6 +49,8 @@ pub(crate) enum Command {
     Run(Run),
     /// Recompute every digest of an image.
     Verify(Verify),
+    /// Show or remove what RUN --mount=type=cache keeps.
+    Cache(Cache),
     /// Remove what no image and no recent build needs.
     Gc(Gc),
     /// Check every byte of the store.
@@ -77,6 +79,12 @@ pub(crate) struct Build {
     /// Do not use what is known of earlier builds.
     #[arg(long)]
     pub(crate) no_cache: bool,
+    /// Let RUN --mount=type=secret use a secret; id=NAME[,src=FILE|,env=VARIABLE].
+    #[arg(long = "secret", value_name = "id=NAME[,src=FILE]")]
+    pub(crate) secrets: Vec<String>,
+    /// Let RUN --mount=type=ssh use an SSH agent: default, or NAME=SOCKET.
+    #[arg(long = "ssh", value_name = "default|NAME=SOCKET")]
+    pub(crate) agents: Vec<String>,
     /// How layers are compressed.
     #[arg(long, value_enum, default_value_t)]
     pub(crate) compression: CompressionFlag,
@@ -97,12 +105,15 @@ pub(crate) struct Build {
 /// What `build` and `plan` have in common: the input.
 #[derive(Debug, Args)]
 pub(crate) struct BuildSource {
-    /// The directory that COPY and ADD read from.
+    /// What COPY and ADD read from: a directory, a tar archive, or - for one on standard input (or a Dockerfile without a context).
     #[arg(value_name = "CONTEXT")]
     pub(crate) context: String,
     /// The Dockerfile [default: CONTEXT/Dockerfile].
     #[arg(short, long, value_name = "FILE")]
     pub(crate) file: Option<PathBuf>,
+    /// Name a further context for FROM, COPY --from and RUN --mount; PLACE is a directory, docker-image://IMAGE or store:IMAGE.
+    #[arg(long = "build-context", value_name = "NAME=PLACE")]
+    pub(crate) build_contexts: Vec<String>,
     /// The stage to build [default: the last].
     #[arg(long, value_name = "STAGE")]
     pub(crate) target: Option<String>,
@@ -256,6 +267,31 @@ pub(crate) struct Verify {
     /// Print JSON.
     #[arg(long)]
     pub(crate) json: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Cache {
+    #[command(subcommand)]
+    pub(crate) command: CacheCommand,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum CacheCommand {
+    /// List the caches.
+    Ls {
+        /// Print JSON.
+        #[arg(long)]
+        json: bool,
+    },
+    /// Remove what caches hold.
+    Rm {
+        /// The names of the caches.
+        #[arg(value_name = "NAME", required_unless_present = "all")]
+        names: Vec<String>,
+        /// All of them.
+        #[arg(long, conflicts_with = "names")]
+        all: bool,
+    },
 }
 
 #[derive(Debug, Args)]

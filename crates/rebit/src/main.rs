@@ -59,6 +59,11 @@ fn run(flags: &Flags) -> Result<(), CommandError> {
 fn needs_namespace(command: &Command) -> bool {
     matches!(
         command,
-        Command::Build(_) | Command::Run(_) | Command::Gc(_) | Command::Du(_) | Command::Fsck(_)
+        Command::Build(_)
+            | Command::Run(_)
+            | Command::Cache(_)
+            | Command::Gc(_)
+            | Command::Du(_)
+            | Command::Fsck(_)
     )
 }

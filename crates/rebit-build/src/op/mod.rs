@@ -2,6 +2,7 @@
 
 pub(crate) mod copy;
 pub(crate) mod directory;
+pub(crate) mod mounts;
 pub(crate) mod run;
 
 use rebit_layer::{Change, Changeset};

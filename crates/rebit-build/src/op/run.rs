@@ -10,6 +10,7 @@ use rebit_store::Session;
 
 use super::check_names;
 use super::directory::make_directory;
+use super::mounts::{self, Secrets, Sources};
 use crate::error::StepProblem;
 use crate::graph::{RunNetwork, RunOp};
 use crate::progress::{Event, Progress, StepId};
@@ -38,6 +39,7 @@ pub(crate) struct RunEnvironment<'a> {
     pub(crate) progress: &'a dyn Progress,
     pub(crate) stop: &'a StopFlag,
     pub(crate) host: &'a HostNetwork,
+    pub(crate) secrets: &'a Secrets,
     pub(crate) epoch: i64,
 }
 
@@ -47,6 +49,7 @@ pub(crate) fn run(
     id: StepId,
     lower: TreeId,
     chain: &[TreeId],
+    sources: Sources<'_>,
     environment: &RunEnvironment<'_>,
 ) -> Result<(TreeId, Arc<Tree>), StepProblem> {
     let before = environment.trees.load(&lower)?;
@@ -61,9 +64,16 @@ pub(crate) fn run(
         upper: active.upper(),
         work: active.work(),
     };
-    let spec = run_spec(op, &user, root, environment);
+    let mut spec = run_spec(op, &user, root, environment);
+    let prepared = mounts::prepare(&op.mounts, sources, environment)?;
+    spec.mounts.extend(prepared.mounts.iter().cloned());
+    for (name, value) in &prepared.env {
+        spec.env.retain(|(known, _)| known != name.as_str());
+        spec.env.push((name.into(), value.into()));
+    }
     let mut output = |stream, bytes: &[u8]| environment.progress.event(Event::Output { id, stream, bytes });
     let exit = rebit_sandbox::run(&spec, environment.runner, &mut output, environment.stop)?;
+    drop(prepared);
     if !exit.is_success() {
         return Err(StepProblem::Failed { exit });
     }

@@ -80,6 +80,9 @@ pub enum PlanProblem {
         /// What it should be.
         expected: &'static str,
     },
+    /// A `--mount` that cannot be used.
+    #[error("the mount cannot be used")]
+    Mount(#[from] rebit_dockerfile::mount::MountError),
     /// Several sources need a destination that is a directory.
     #[error("more than one source needs a destination that ends with `/`: `{dest}`")]
     DestinationNotDirectory {

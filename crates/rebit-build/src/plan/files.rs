@@ -6,7 +6,7 @@ use rebit_dockerfile::mode::ChmodMode;
 use rebit_dockerfile::{Instruction, Node, Span, Spanned};
 
 use super::stage::StageState;
-use super::{PlanError, PlanProblem, Planner, metadata, unsupported};
+use super::{NamedContext, PlanError, PlanProblem, Planner, metadata, unsupported};
 use crate::graph::{CopyOp, CopySource, Op, SourcePath};
 
 pub(super) fn plan_copy(
@@ -66,13 +66,21 @@ struct How {
 }
 
 /// A stage by name or number, else an image.
-fn copy_source(
+pub(super) fn copy_source(
     planner: &Planner<'_>,
     state: &StageState,
     name: &Spanned<String>,
 ) -> Result<CopySource, PlanError> {
     let fail = |problem| PlanError { span: name.span, problem };
     let text = &name.value;
+    match planner.options.contexts.get(text) {
+        Some(NamedContext::Files) => return Ok(CopySource::Named(text.clone())),
+        Some(NamedContext::Image(image)) => {
+            let (reference, manifest, _) = planner.image(image).map_err(fail)?;
+            return Ok(CopySource::Image { reference: reference.to_string(), manifest });
+        }
+        None => {}
+    }
     if let Some(stage) = planner.earlier_stage(text, state.index) {
         return Ok(CopySource::Stage(stage));
     }
@@ -143,14 +151,6 @@ fn plan_files(
     Ok(())
 }
 
-fn plan_source(
-    planner: &Planner<'_>,
-    state: &StageState,
-    instruction: &str,
-    source: &Source,
-) -> Result<SourcePath, PlanError> {
-    match source {
-        Source::Path(word) => {
 /// The patterns of `--exclude`, which hold no variables.
 fn excludes(files: &Files) -> Result<Vec<String>, PlanError> {
     let check = |word: &Spanned<String>| match Ignore::from_patterns([word.value.as_str()]) {
@@ -164,6 +164,14 @@ fn excludes(files: &Files) -> Result<Vec<String>, PlanError> {
     files.excludes.iter().map(check).collect()
 }
 
+fn plan_source(
+    planner: &Planner<'_>,
+    state: &StageState,
+    instruction: &str,
+    source: &Source,
+) -> Result<SourcePath, PlanError> {
+    match source {
+        Source::Path(word) => {
             let path = planner.expand(&state.scope, &word.value, word.span)?;
             if instruction == "ADD" && is_remote(&path) {
                 return Err(unsupported(word.span, format!("ADD of the remote source `{path}`")));

@@ -6,6 +6,7 @@
 mod error;
 mod files;
 mod metadata;
+mod mounts;
 mod run;
 mod scope;
 mod stage;
@@ -21,7 +22,7 @@ use rebit_oci::{Digest, Reference};
 
 pub use error::{BasesError, PlanError, PlanProblem};
 
-use crate::graph::{Base, BuildPlatform, CopySource, Graph, Op, StagePlan};
+use crate::graph::{Base, BuildPlatform, CopySource, Graph, StagePlan};
 pub(crate) use metadata::absolute;
 use scope::Scope;
 pub(crate) use stage::DEFAULT_PATH;
@@ -44,8 +45,19 @@ pub struct PlanOptions {
     pub epoch: Option<i64>,
     /// Labels to add to the image.
     pub labels: BTreeMap<String, String>,
+    /// What names mean before they mean a stage or an image (`--build-context`).
+    pub contexts: BTreeMap<String, NamedContext>,
     /// Whether steps have no network unless the file gives it to them.
     pub offline: bool,
+}
+
+/// What a name that was given by `--build-context` stands for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum NamedContext {
+    /// Files.
+    Files,
+    /// An image, by its name.
+    Image(String),
 }
 
 /// Where base images come from.
@@ -205,10 +217,10 @@ impl<'a> Planner<'a> {
         };
         let plan = stage::plan_stage(self, index, base.clone(), parent)?;
         for step in &plan.steps {
-            if let Op::Copy(copy) = &step.op
-                && let CopySource::Stage(source) = copy.from
-            {
-                self.visit(source, done, order)?;
+            for source in step.op.sources() {
+                if let CopySource::Stage(source) = source {
+                    self.visit(*source, done, order)?;
+                }
             }
         }
         done.insert(index, plan);
@@ -233,6 +245,21 @@ impl<'a> Planner<'a> {
                 let what = format!("FROM --platform={wanted} in a build for {}", self.options.platform);
                 return Err(PlanError { span: platform.span, problem: PlanProblem::Unsupported { what } });
             }
+        }
+        match self.options.contexts.get(&name) {
+            Some(NamedContext::Image(image)) => {
+                let (reference, manifest, config) = self.image(image).map_err(fail)?;
+                return Ok(Base::Image {
+                    reference: reference.to_string(),
+                    manifest,
+                    config: Box::new(config),
+                });
+            }
+            Some(NamedContext::Files) => {
+                let what = format!("FROM of the files of the context `{name}`");
+                return Err(fail(PlanProblem::Unsupported { what }));
+            }
+            None => {}
         }
         if let Some(earlier) = self.earlier_stage(&name, index) {
             return Ok(Base::Stage(earlier));

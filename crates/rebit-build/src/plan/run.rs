@@ -5,7 +5,7 @@ use rebit_dockerfile::{Instruction, Node};
 
 use super::scope::PROXY_ARGS;
 use super::stage::StageState;
-use super::{PlanError, Planner, unsupported};
+use super::{PlanError, Planner, mounts, unsupported};
 use crate::graph::{Op, RunNetwork, RunOp, Script};
 
 /// The shell of shell-form instructions when `SHELL` sets none.
@@ -18,6 +18,8 @@ pub(super) fn plan_run(
     run: &Run,
 ) -> Result<(), PlanError> {
     refuse_unsupported(run)?;
+    let mounts =
+        run.mounts.iter().map(|mount| mounts::plan_mount(planner, state, mount)).collect::<Result<_, _>>()?;
     let mut script = None;
     let args = match run.program() {
         Program::Exec(args) => args,
@@ -50,6 +52,7 @@ pub(super) fn plan_run(
             .unwrap_or_else(|| "/".into()),
         user: state.config.user.clone().unwrap_or_default(),
         network,
+        mounts,
     };
     let created_by = history_line(state, &op, node);
     state.step(node, created_by, Op::Run(op));
@@ -57,9 +60,6 @@ pub(super) fn plan_run(
 }
 
 fn refuse_unsupported(run: &Run) -> Result<(), PlanError> {
-    if let Some(mount) = run.mounts.first() {
-        return Err(unsupported(mount.span, format!("RUN --mount={}", mount.raw)));
-    }
     if let Some(security) = &run.security
         && security.value == Security::Insecure
     {

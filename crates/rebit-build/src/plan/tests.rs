@@ -4,7 +4,7 @@ use rebit_oci::config::ImageConfig;
 use rebit_oci::{Digest, Reference};
 
 use super::*;
-use crate::graph::{CopyOp, RunNetwork, RunOp, SourcePath};
+use crate::graph::{CopyOp, Op, RunMountKind, RunNetwork, RunOp, SourcePath};
 
 /// Every image exists but `missing`; `triggers` has `ONBUILD` instructions, `set` a config.
 struct TestBases;
@@ -40,6 +40,7 @@ fn options(args: &[(&str, &str)]) -> PlanOptions {
         build_platform: platform,
         epoch: None,
         labels: BTreeMap::new(),
+        contexts: BTreeMap::new(),
         offline: false,
     }
 }
@@ -194,7 +195,6 @@ fn copies_are_made_absolute() {
 }
 
 #[test]
-#[test]
 fn copies_have_flags() {
     let copy = |line: &str| copies(&target(&format!("FROM a\n{line}\n")))[0].clone();
     let excludes = copy("COPY --exclude=*.o --exclude=!a.o a b").excludes;
@@ -214,6 +214,7 @@ fn copies_have_flags() {
     assert_eq!(flags("ADD --unpack=false a b"), (false, false, false));
 }
 
+#[test]
 fn heredocs_are_inline_files_and_scripts() {
     let stage =
         target("FROM a\nENV N=1\nCOPY <<a <<\"b\" /d/\n$N\na\n$N\nb\nRUN <<EOF\n#!/usr/bin/env x\ny\nEOF\n");
@@ -259,7 +260,6 @@ fn what_is_not_executed_stops_the_plan_by_name() {
     let check = |line: &str, what: &str| {
         assert_eq!(problem(&format!("FROM a\n{line}\n")), format!("{what} is not supported"), "{line}");
     };
-    check("RUN --mount=type=cache,target=/c x", "RUN --mount=type=cache,target=/c");
     check("RUN --security=insecure x", "RUN --security=insecure");
     check("RUN --device=a/b=c x", "RUN --device=a/b=c");
     check("ADD https://host/x b", "ADD of the remote source `https://host/x`");
@@ -302,4 +302,68 @@ fn problems_are_named_where_they_are() {
     check("FROM a\nEXPOSE x\n", "`x` is not a port, a range or `port/protocol`", "x");
     check("FROM a\nENV a=${b\n", "cannot expand `${b`: `${` without its closing `}`", "${b");
     check("FROM $none\n", "the base name `$none` is empty after expansion", "$none");
+}
+
+#[test]
+fn mounts_are_typed_and_have_places() {
+    let stage =
+        |flag: &str| target(&format!("FROM a AS s\nFROM b\nWORKDIR /w\nENV X=x\nRUN --mount={flag} y\n"));
+    let check = |flag: &str, place: Option<&str>, holds: &dyn Fn(&RunMountKind) -> bool| {
+        let stage = stage(flag);
+        let mount = &runs(&stage)[0].mounts[0];
+        assert_eq!(mount.target.as_deref(), place, "{flag}");
+        assert!(holds(&mount.kind), "{flag}: {:?}", mount.kind);
+    };
+    check(
+        "type=bind,from=s,source=a,target=b",
+        Some("/w/b"),
+        &|kind| matches!(kind, RunMountKind::Bind { from: CopySource::Stage(0), source, writable: false } if source == "/a"),
+    );
+    check(
+        "target=/c,rw",
+        Some("/c"),
+        &|kind| matches!(kind, RunMountKind::Bind { from: CopySource::Context, source, writable: true } if source == "/"),
+    );
+    check("type=cache,target=/c/$X,mode=0700,uid=3,sharing=locked", Some("/c/x"), &|kind| {
+        matches!(kind, RunMountKind::Cache { id, from: None, sharing: "locked", owner, .. }
+            if id == "/c/x" && (owner.mode, owner.uid, owner.gid) == (0o700, 3, 0))
+    });
+    check("type=tmpfs,target=/t,size=4096", Some("/t"), &|kind| {
+        matches!(kind, RunMountKind::Tmpfs { size: Some(4096) })
+    });
+    check(
+        "type=secret,id=k",
+        Some("/run/secrets/k"),
+        &|kind| matches!(kind, RunMountKind::Secret { id, env: None, required: false, owner } if id == "k" && owner.mode == 0o400),
+    );
+    check(
+        "type=secret,id=k,env=K,required",
+        None,
+        &|kind| matches!(kind, RunMountKind::Secret { env: Some(env), required: true, .. } if env == "K"),
+    );
+    check("type=ssh", None, &|kind| matches!(kind, RunMountKind::Ssh { id, .. } if id == "default"));
+    let graph = graph("FROM a AS s\nFROM b\nRUN --mount=from=s,target=/s x\n");
+    assert_eq!(graph.stages.len(), 2, "a mounted stage is needed");
+    assert_eq!(
+        problem("FROM a\nRUN --mount=target=/ x\n"),
+        "`/` is not a place for a mount: it would cover the whole root"
+    );
+}
+
+#[test]
+fn named_contexts_come_before_stages_and_images() {
+    let mut options = options(&[]);
+    options.contexts.insert("files".into(), NamedContext::Files);
+    options.contexts.insert("base".into(), NamedContext::Image("set".into()));
+    let text = "FROM a AS files\nFROM base\nCOPY --from=files /x /y\nRUN --mount=from=base,target=/m z\n";
+    let graph = plan_with(text, &options).unwrap().graph;
+    assert_eq!(graph.stages.len(), 1, "the stage is hidden by the context");
+    let stage = graph.target().unwrap();
+    assert!(
+        matches!(&stage.base, Base::Image { reference, .. } if reference == "docker.io/library/set:latest")
+    );
+    assert_eq!(copies(stage)[0].from, CopySource::Named("files".into()));
+    assert!(matches!(runs(stage)[0].sources().next(), Some(CopySource::Image { .. })));
+    let error = plan_with("FROM files\n", &options).unwrap_err().to_string();
+    assert_eq!(error, "FROM of the files of the context `files` is not supported");
 }

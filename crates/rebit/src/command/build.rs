@@ -16,6 +16,7 @@ use serde_json::json;
 
 use super::dockerfile::{self, StoreBases};
 use super::output_flag::{self, BuildOutput};
+use super::secret_flag;
 use super::{UNNAMED, build_error, compression, store_name};
 use crate::error::CommandError;
 use crate::flags::{Build, Flags, ProgressFlag};
@@ -28,11 +29,12 @@ pub(crate) fn build(flags: &Flags, command: &Build) -> Result<(), CommandError> 
     let outputs =
         command.output.iter().map(|text| output_flag::parse(text)).collect::<Result<Vec<_>, _>>()?;
     let add_hosts = dockerfile::add_hosts(&command.source)?;
+    let secrets = secret_flag::read(&command.secrets, &command.agents)?;
     let progress = if command.quiet { ProgressFlag::Quiet } else { command.progress };
-    let input = dockerfile::read(&command.source, matches!(progress, ProgressFlag::Quiet))?;
     let stop = signal::stop_flag()?;
     let store = environment::create_store(flags)?;
     let session = store.session()?;
+    let input = dockerfile::read(&command.source, matches!(progress, ProgressFlag::Quiet), &session)?;
     let bases = StoreBases::new(&session);
     let planned = dockerfile::plan(&command.source, &input, &bases)?;
     let reporter = Reporter::new(progress, &planned.graph);
@@ -41,10 +43,12 @@ pub(crate) fn build(flags: &Flags, command: &Build) -> Result<(), CommandError> 
         session: &session,
         images: &bases,
         context: &input.context,
+        contexts: &input.contexts,
         runner: &Runner::this_executable(),
         progress: &reporter as &dyn Progress,
         stop: &stop,
         host: &HostNetwork { resolv_conf: environment::resolv_conf(), add_hosts },
+        secrets: &secrets,
         options: BuildOptions {
             compression: compression(command.compression),
             no_cache: command.no_cache,

@@ -4,7 +4,7 @@ use std::error::Error;
 use std::io::{self, IsTerminal};
 
 use rebit_build::plan::{PlanError, PlanProblem};
-use rebit_build::{BuildError, Context, StepProblem};
+use rebit_build::{BuildError, Context, ContextRoot, StepProblem};
 use rebit_dockerfile::{SourceFile, Span};
 
 use crate::diagnostics::render_error;
@@ -49,8 +49,9 @@ pub(crate) fn build_error(file: &SourceFile, context: &Context, error: &BuildErr
 fn step_hint(context: &Context, problem: &StepProblem) -> Option<String> {
     let StepProblem::SourceMissing { path, place } = problem else { return None };
     let clean = path.trim_start_matches('/').trim_start_matches("./");
+    let ContextRoot::Directory(directory) = &context.root else { return None };
     let ignored = place == "the build context" && context.ignore.matches(clean);
-    (ignored && context.directory.join(clean).exists())
+    (ignored && directory.join(clean).exists())
         .then(|| "the file is there, but .dockerignore leaves it out".to_owned())
 }
 

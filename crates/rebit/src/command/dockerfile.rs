@@ -7,8 +7,8 @@ use std::io::{self, IsTerminal, Read};
 use std::path::{Path, PathBuf};
 
 use rebit_build::graph::BuildPlatform;
-use rebit_build::plan::{Bases, BasesError, PlanOptions};
-use rebit_build::{Context, Images, Planned};
+use rebit_build::plan::{Bases, BasesError, NamedContext, PlanOptions};
+use rebit_build::{Context, ContextRoot, Images, Planned};
 use rebit_dockerfile::ignore::Ignore;
 use rebit_dockerfile::{MAX_FILE_BYTES, Parsed, SourceFile};
 use rebit_image::StoredImage;
@@ -17,25 +17,40 @@ use rebit_oci::config::ImageConfig;
 use rebit_oci::{Digest, Reference};
 use rebit_store::Session;
 
-use super::build_error;
+use super::{build_error, context};
 use crate::diagnostics::render_diagnostic;
 use crate::environment;
 use crate::error::CommandError;
 use crate::flags::{BuildSource, ContextModes, NetworkFlag};
 use crate::output::say;
 
-/// A Dockerfile and the context that it is built with.
+/// A Dockerfile and the contexts that it is built with.
 pub(crate) struct Input {
     pub(crate) file: SourceFile,
     pub(crate) parsed: Parsed,
     pub(crate) context: Context,
+    /// Further contexts that are files, by name.
+    pub(crate) contexts: BTreeMap<String, Context>,
+    /// What the names of `--build-context` mean.
+    named: BTreeMap<String, NamedContext>,
 }
 
-/// Reads context and Dockerfile, and says what the parser found.
-pub(crate) fn read(source: &BuildSource, quiet: bool) -> Result<Input, CommandError> {
-    let directory = context_directory(&source.context)?;
-    let (path, text) = read_dockerfile(source, &directory)?;
-    let name = path.as_ref().map_or_else(|| "-".to_owned(), |path| path.display().to_string());
+/// Reads contexts and Dockerfile, and says what the parser found.
+pub(crate) fn read(source: &BuildSource, quiet: bool, session: &Session) -> Result<Input, CommandError> {
+    let modes = match source.context_modes {
+        ContextModes::Shared => ModePolicy::Shared,
+        ContextModes::Keep => ModePolicy::Keep,
+        ContextModes::Executable => ModePolicy::Executable,
+    };
+    let from_stdin = source.file.as_ref().is_some_and(|file| file.as_os_str() == "-");
+    if source.context == "-" && from_stdin {
+        return Err(CommandError::usage("standard input cannot be both the context and the Dockerfile"));
+    }
+    let (root, piped) = context::open(&source.context, session, modes)?;
+    if piped.is_some() && source.file.is_some() {
+        return Err(CommandError::usage("standard input is a Dockerfile, and --file names another one"));
+    }
+    let (name, path, text) = read_dockerfile(source, &root, piped, session)?;
     let parsed = rebit_dockerfile::parse(&text);
     let file = SourceFile::new(name, text);
     let styled = io::stderr().is_terminal();
@@ -45,40 +60,51 @@ pub(crate) fn read(source: &BuildSource, quiet: bool) -> Result<Input, CommandEr
     if parsed.has_errors() {
         return Err(CommandError::silent(crate::error::ExitKind::Failed));
     }
-    let modes = match source.context_modes {
-        ContextModes::Shared => ModePolicy::Shared,
-        ContextModes::Keep => ModePolicy::Keep,
-        ContextModes::Executable => ModePolicy::Executable,
+    let ignore = match &root {
+        ContextRoot::Directory(directory) => read_ignore(path.as_deref(), directory)?,
+        // Whoever made an archive has left out what is not in it.
+        ContextRoot::Tree(_) => no_ignore(),
     };
-    let ignore = read_ignore(path.as_deref(), &directory)?;
-    Ok(Input { file, parsed, context: Context { directory, ignore, modes } })
+    let mut input = Input {
+        file,
+        parsed,
+        context: Context { root, ignore, modes },
+        contexts: BTreeMap::new(),
+        named: BTreeMap::new(),
+    };
+    for flag in &source.build_contexts {
+        let (name, named) = context::named(flag)?;
+        if let context::Named::Directory(directory) = &named {
+            let ignore = read_ignore(None, directory)?;
+            let root = ContextRoot::Directory(directory.clone());
+            input.contexts.insert(name.clone(), Context { root, ignore, modes });
+        }
+        input.named.insert(name, named.meaning());
+    }
+    Ok(input)
 }
 
-fn context_directory(text: &str) -> Result<PathBuf, CommandError> {
-    let remote =
-        ["http://", "https://", "git://", "ssh://", "git@"].iter().any(|scheme| text.starts_with(scheme));
-    if text == "-" || remote {
-        return Err(CommandError::message(format!("a context from `{text}` is not supported"))
-            .hint("give a directory; -f - reads the Dockerfile from standard input"));
-    }
-    let directory = PathBuf::from(text);
-    match fs::metadata(&directory) {
-        Ok(metadata) if metadata.is_dir() => Ok(directory),
-        Ok(_) => Err(CommandError::message(format!("the context `{text}` is not a directory"))),
-        Err(error) => Err(CommandError::message(format!("cannot read the context `{text}`: {error}"))),
-    }
-}
-
+/// The Dockerfile's name for messages, its path if it has one, and its text.
 fn read_dockerfile(
     source: &BuildSource,
-    directory: &Path,
-) -> Result<(Option<PathBuf>, String), CommandError> {
+    root: &ContextRoot,
+    piped: Option<String>,
+    session: &Session,
+) -> Result<(String, Option<PathBuf>, String), CommandError> {
+    if let Some(text) = piped {
+        return Ok(("-".to_owned(), None, text));
+    }
     let limit = MAX_FILE_BYTES as u64 + 1;
     let mut bytes = Vec::new();
-    let path = match &source.file {
-        Some(path) if path.as_os_str() == "-" => None,
-        Some(path) => Some(path.clone()),
-        None => Some(directory.join("Dockerfile")),
+    let path = match (&source.file, root) {
+        (Some(path), _) if path.as_os_str() == "-" => None,
+        (Some(path), ContextRoot::Directory(_)) => Some(path.clone()),
+        (None, ContextRoot::Directory(directory)) => Some(directory.join("Dockerfile")),
+        (file, ContextRoot::Tree(tree)) => {
+            let name = file.clone().unwrap_or_else(|| PathBuf::from("Dockerfile"));
+            let text = context::file_of(tree, &name, session, limit)?;
+            return Ok((name.display().to_string(), None, text));
+        }
     };
     let read = match &path {
         None => io::stdin().lock().take(limit).read_to_end(&mut bytes),
@@ -89,9 +115,13 @@ fn read_dockerfile(
     if let Err(error) = read {
         return Err(CommandError::message(format!("cannot read the Dockerfile {shown}: {error}")));
     }
-    let text = String::from_utf8(bytes)
-        .map_err(|_| CommandError::message(format!("the Dockerfile {shown} is not UTF-8 text")))?;
-    Ok((path, text))
+    let text = context::text(bytes, &shown)?;
+    let name = path.as_ref().map_or_else(|| "-".to_owned(), |path| path.display().to_string());
+    Ok((name, path, text))
+}
+
+fn no_ignore() -> Ignore {
+    Ignore::parse("").unwrap_or_else(|_| unreachable!("an empty file has no pattern"))
 }
 
 /// `<Dockerfile>.dockerignore` beside the Dockerfile, else `.dockerignore` in the context.
@@ -113,7 +143,7 @@ fn read_ignore(dockerfile: Option<&Path>, directory: &Path) -> Result<Ignore, Co
             }
         }
     }
-    Ignore::parse("").map_err(|error| CommandError::message(error.to_string()))
+    Ok(no_ignore())
 }
 
 /// Plans the build of `input`.
@@ -122,7 +152,7 @@ pub(crate) fn plan(
     input: &Input,
     bases: &StoreBases<'_>,
 ) -> Result<Planned, CommandError> {
-    let options = plan_options(source)?;
+    let options = PlanOptions { contexts: input.named.clone(), ..plan_options(source)? };
     let planned = rebit_build::plan(&input.parsed.file, &options, bases)
         .map_err(|error| build_error::plan_error(&input.file, &error))?;
     for name in &planned.unused_build_args {
@@ -167,6 +197,7 @@ fn plan_options(source: &BuildSource) -> Result<PlanOptions, CommandError> {
         build_platform,
         epoch: environment::source_date_epoch()?,
         labels,
+        contexts: BTreeMap::new(),
         offline: source.network == NetworkFlag::None,
     })
 }

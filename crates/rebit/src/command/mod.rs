@@ -2,6 +2,8 @@
 
 mod build;
 mod build_error;
+mod cache;
+mod context;
 mod dockerfile;
 mod du;
 mod export;
@@ -15,6 +17,7 @@ mod inspect;
 mod output_flag;
 mod plan;
 mod run;
+mod secret_flag;
 mod tag;
 mod verify;
 
@@ -44,6 +47,7 @@ pub(crate) fn dispatch(flags: &Flags) -> Result<(), CommandError> {
         Command::Rm(command) => tag::rm(flags, command),
         Command::Run(command) => run::run(flags, command),
         Command::Verify(command) => verify::verify(flags, command),
+        Command::Cache(command) => cache::cache(flags, command),
         Command::Gc(command) => gc::gc(flags, command),
         Command::Fsck(command) => fsck::fsck(flags, command),
         Command::Du(command) => du::du(flags, command),

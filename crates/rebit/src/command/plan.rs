@@ -9,9 +9,9 @@ use crate::flags::{Flags, Plan};
 use crate::output::{json, line};
 
 pub(crate) fn plan(flags: &Flags, command: &Plan) -> Result<(), CommandError> {
-    let input = dockerfile::read(&command.source, false)?;
     let store = environment::create_store(flags)?;
     let session = store.session()?;
+    let input = dockerfile::read(&command.source, false, &session)?;
     let planned = dockerfile::plan(&command.source, &input, &StoreBases::new(&session))?;
     if command.json { json(&planned.graph) } else { print(&planned.graph) }
 }

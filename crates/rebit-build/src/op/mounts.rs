@@ -1,0 +1,207 @@
+//! `RUN --mount`: what a process sees besides its root file system, and what never reaches a layer.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::os::unix::fs::{PermissionsExt as _, chown};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use rebit_layer::{
+    Changeset, CheckoutOptions, Conflict, Metadata, Node, Tree, TreePath, Whiteouts, checkout,
+};
+use rebit_sandbox::Mount;
+use rebit_store::{CacheDir, CacheSharing, ScratchDir};
+
+use super::run::RunEnvironment;
+use crate::error::StepProblem;
+use crate::graph::{CopySource, MountOwner, RunMount, RunMountKind};
+use crate::snapshot::View;
+
+/// The name of a file that is mounted alone, in the tree that is made for it.
+const FILE: &str = "file";
+
+/// What the caller lets steps use. Contents are never printed.
+#[derive(Clone, Default)]
+pub struct Secrets {
+    /// Secrets by name.
+    pub secrets: BTreeMap<String, Vec<u8>>,
+    /// Sockets of SSH agents by name.
+    pub agents: BTreeMap<String, PathBuf>,
+}
+
+impl std::fmt::Debug for Secrets {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let names: Vec<&String> = self.secrets.keys().collect();
+        f.debug_struct("Secrets").field("secrets", &names).field("agents", &self.agents).finish()
+    }
+}
+
+/// Mounts that are ready, and what has to stay until the process has ended.
+#[derive(Default)]
+pub(crate) struct Prepared {
+    pub(crate) mounts: Vec<Mount>,
+    pub(crate) env: Vec<(String, String)>,
+    views: Vec<View>,
+    copies: Vec<ScratchDir>,
+    caches: Vec<CacheDir>,
+}
+
+/// Gives the tree that a mount reads.
+pub(crate) type Sources<'a> = &'a dyn Fn(&CopySource) -> Result<Arc<Tree>, StepProblem>;
+
+/// The part of `tree` at `source`: a directory's content at the root, a file or other node as [`FILE`].
+pub(crate) fn part(tree: &Tree, source: &str, place: &str, epoch: i64) -> Result<(Tree, bool), StepProblem> {
+    let path = tree.resolve(source, true).map_err(|source| StepProblem::Resolve { source })?;
+    let missing = || StepProblem::SourceMissing { path: source.to_owned(), place: place.to_owned() };
+    let node = tree.get(&path).ok_or_else(missing)?;
+    let directory = node.is_directory();
+    let mut part = Tree::with_root(Metadata::directory(epoch));
+    let target = if directory {
+        TreePath::root()
+    } else {
+        TreePath::parse(FILE).map_err(|source| StepProblem::Path { source })?
+    };
+    part.graft(tree, &path, &target, &Metadata::directory(epoch), Conflict::Replace, |_, _: &mut Node| true)
+        .map_err(|source| StepProblem::Graft { source })?;
+    Ok((part, directory))
+}
+
+/// Prepares the mounts of a step.
+pub(crate) fn prepare(
+    mounts: &[RunMount],
+    sources: Sources<'_>,
+    environment: &RunEnvironment<'_>,
+) -> Result<Prepared, StepProblem> {
+    let mut prepared = Prepared::default();
+    for mount in mounts {
+        prepared.add(mount, sources, environment)?;
+    }
+    Ok(prepared)
+}
+
+impl Prepared {
+    fn add(
+        &mut self,
+        mount: &RunMount,
+        sources: Sources<'_>,
+        environment: &RunEnvironment<'_>,
+    ) -> Result<(), StepProblem> {
+        let target = mount.target.as_ref().map(PathBuf::from);
+        match (&mount.kind, target) {
+            (RunMountKind::Bind { from, source, writable }, Some(target)) => {
+                let tree = sources(from)?;
+                let (part, directory) = part(&tree, source, "the mounted tree", environment.epoch)?;
+                let files = if *writable {
+                    self.copy(&part, environment)?
+                } else {
+                    let (id, _) = environment.trees.store(part)?;
+                    let view = environment.snapshotter.view(&[id])?;
+                    let files = view.lowers.first().cloned().unwrap_or_default();
+                    self.views.push(view);
+                    files
+                };
+                let source = if directory { files } else { files.join(FILE) };
+                self.mounts.push(Mount::Bind { source, target, readonly: !writable });
+            }
+            (RunMountKind::Cache { id, from, sharing, read_only, owner }, Some(target)) => {
+                let fill = |path: &Path| fill_cache(path, from.as_ref(), owner, sources, environment);
+                let sharing = match *sharing {
+                    "private" => CacheSharing::Private,
+                    "locked" => CacheSharing::Locked,
+                    _ => CacheSharing::Shared,
+                };
+                let cache = environment.session.cache_dir(id, sharing, fill)?;
+                let source = cache.path().to_owned();
+                self.caches.push(cache);
+                self.mounts.push(Mount::Bind { source, target, readonly: *read_only });
+            }
+            (RunMountKind::Tmpfs { size }, Some(target)) => {
+                self.mounts.push(Mount::Tmpfs { target, size: *size, mode: 0o1777 });
+            }
+            (RunMountKind::Secret { id, env, required, owner }, target) => {
+                let Some(content) = environment.secrets.secrets.get(id) else {
+                    return missing("secret", id, *required);
+                };
+                self.secret(content, env.as_ref(), target, *owner);
+            }
+            (RunMountKind::Ssh { id, required }, target) => {
+                let Some(socket) = environment.secrets.agents.get(id) else {
+                    return missing("SSH agent", id, *required);
+                };
+                let number = self.mounts.len();
+                let target = target.unwrap_or_else(|| format!("/run/buildkit/ssh_agent.{number}").into());
+                if !self.env.iter().any(|(name, _)| name == "SSH_AUTH_SOCK") {
+                    self.env.push(("SSH_AUTH_SOCK".to_owned(), target.display().to_string()));
+                }
+                self.mounts.push(Mount::Bind { source: socket.clone(), target, readonly: true });
+            }
+            (_, None) => unreachable!("a plan gives these mounts a target"),
+        }
+        Ok(())
+    }
+
+    fn secret(&mut self, content: &[u8], env: Option<&String>, target: Option<PathBuf>, owner: MountOwner) {
+        if let Some(name) = env {
+            self.env.push((name.clone(), String::from_utf8_lossy(content).into_owned()));
+        }
+        if let Some(target) = target {
+            let MountOwner { mode, uid, gid } = owner;
+            self.mounts.push(Mount::File {
+                target,
+                contents: content.to_vec(),
+                mode,
+                uid,
+                gid,
+                readonly: true,
+            });
+        }
+    }
+
+    /// A directory of the step's own, whose changes are thrown away.
+    fn copy(&mut self, tree: &Tree, environment: &RunEnvironment<'_>) -> Result<PathBuf, StepProblem> {
+        let scratch = environment.session.scratch_dir("bind")?;
+        let files = scratch.path().join("fs");
+        fs::create_dir(&files).map_err(|source| failed(&files, source))?;
+        write_tree(tree, &files, environment)?;
+        self.copies.push(scratch);
+        Ok(files)
+    }
+}
+
+fn write_tree(tree: &Tree, directory: &Path, environment: &RunEnvironment<'_>) -> Result<(), StepProblem> {
+    let options = CheckoutOptions {
+        whiteouts: Whiteouts::Plain,
+        allow_missing_devices: true,
+        allow_other_owner: false,
+    };
+    checkout(&Changeset::full(tree), directory, environment.session, &options)?;
+    Ok(())
+}
+
+fn fill_cache(
+    directory: &Path,
+    from: Option<&(CopySource, String)>,
+    owner: &MountOwner,
+    sources: Sources<'_>,
+    environment: &RunEnvironment<'_>,
+) -> Result<(), StepProblem> {
+    if let Some((from, source)) = from {
+        let tree = sources(from)?;
+        let (part, is_directory) = part(&tree, source, "the mounted tree", environment.epoch)?;
+        if !is_directory {
+            return Err(StepProblem::NotDirectory { path: source.clone() });
+        }
+        write_tree(&part, directory, environment)?;
+    }
+    chown(directory, Some(owner.uid), Some(owner.gid))
+        .and_then(|()| fs::set_permissions(directory, fs::Permissions::from_mode(owner.mode)))
+        .map_err(|source| failed(directory, source))
+}
+
+fn failed(path: &Path, source: std::io::Error) -> StepProblem {
+    StepProblem::Io { path: path.display().to_string(), source }
+}
+
+fn missing(what: &'static str, id: &str, required: bool) -> Result<(), StepProblem> {
+    if required { Err(StepProblem::NotGiven { what, id: id.to_owned() }) } else { Ok(()) }
+}
