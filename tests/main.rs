@@ -7,6 +7,7 @@
 
 mod build;
 mod calculator;
+mod copy;
 mod context;
 mod determinism;
 mod errors;
