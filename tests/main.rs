@@ -10,6 +10,7 @@ mod calculator;
 mod copy;
 mod context;
 mod determinism;
+mod differential;
 mod errors;
 mod images;
 mod mounts;
