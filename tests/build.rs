@@ -250,3 +250,24 @@ fn an_archive_goes_to_standard_output() {
     world.ok(["verify", "oci-archive:out.tar"]);
     assert!(!world.path("-").exists());
 }
+
+#[test]
+fn a_step_that_is_executed_says_why() {
+    if !can_build() {
+        return;
+    }
+    let world = world();
+    build(&world);
+    world.write("context/a.txt", "changed\n");
+    let (_, said) = build(&world);
+    assert!(said.contains("because content of `a.txt` changed"), "{said}");
+    assert!(said.contains("because the file system that the steps before it leave is another one"), "{said}");
+    world.write("context/Dockerfile", DOCKERFILE.replace("echo built", "echo rebuilt"));
+    build(&world);
+    let why = world.ok(["why", "context"]);
+    assert!(why.contains("COPY . .: known") && why.contains("argument changed from"), "{why}");
+    assert!(why.contains("echo rebuilt"), "{why}");
+    let steps: serde_json::Value = serde_json::from_str(&world.ok(["why", "--json", "context"])).unwrap();
+    assert_eq!(steps.as_array().unwrap().len(), 4, "{steps}");
+    assert_eq!(world.run(["why", "none"]).code, 1);
+}

@@ -37,6 +37,8 @@ pub enum Event<'a> {
     Started {
         /// The step.
         id: StepId,
+        /// What changed since it was last executed; empty when that is not known.
+        reasons: &'a [String],
     },
     /// A process wrote something.
     Output {

@@ -17,6 +17,7 @@ use rebit_store::Session;
 use crate::commit::{self, Built};
 use crate::context::{Context, size_of};
 use crate::error::{BuildError, StepProblem};
+use crate::explain::{self, KeptPreimage, StepReport};
 use crate::graph::{Base, CopyOp, CopySource, Graph, Op, RunMountKind, RunNetwork, RunOp, StagePlan, Step};
 use crate::key;
 use crate::op::mounts::{self, Secrets};
@@ -50,6 +51,8 @@ pub struct BuildInputs<'a> {
     pub host: &'a HostNetwork,
     /// What steps may use that is no part of anything kept.
     pub secrets: &'a Secrets,
+    /// What is built, in words that stay the same from build to build: what changed is said of builds of one scope.
+    pub scope: &'a str,
     /// How.
     pub options: BuildOptions,
 }
@@ -109,15 +112,30 @@ pub fn execute(graph: &Graph, inputs: &BuildInputs<'_>) -> Result<Built, BuildEr
         },
         empty,
         read: RefCell::default(),
+        reports: RefCell::default(),
         done: BTreeMap::new(),
     };
     for (place, stage) in graph.stages.iter().enumerate() {
         let state = solver.stage(place, stage)?;
         solver.done.insert(stage.index, state);
     }
+    solver.keep_report()?;
     let target = graph.target().and_then(|stage| Some((stage, solver.done.remove(&stage.index)?)));
     let Some((stage, state)) = target else { unreachable!("a plan has at least one stage") };
     commit::commit(graph, stage, state, empty, &trees, inputs)
+}
+
+/// What became of the steps of the last build of `scope` that executed any; `None` when there was none.
+///
+/// # Errors
+/// When the store fails.
+pub fn last_report(
+    session: &Session,
+    scope: &str,
+    now: SystemTime,
+) -> Result<Option<Vec<StepReport>>, rebit_store::StoreError> {
+    let bytes = session.get_record(&explain::report_key(scope), now)?;
+    Ok(bytes.and_then(|bytes| record::decode(&bytes)))
 }
 
 /// Where a layer of a stage comes from.
@@ -149,6 +167,7 @@ struct Solver<'a> {
     empty: TreeId,
     /// Contexts that were read, by name; the build context has none.
     read: RefCell<BTreeMap<Option<String>, Arc<Tree>>>,
+    reports: RefCell<Vec<StepReport>>,
     /// Stages by their number in the file.
     done: BTreeMap<usize, StageState>,
 }
@@ -260,6 +279,7 @@ impl Solver<'_> {
             && let Some(tree) = self.lookup(&definition)?
         {
             self.inputs.progress.event(Event::Cached { id });
+            self.note_report(id, true, &[]);
             return Ok(tree);
         }
         let tree = match source {
@@ -384,6 +404,39 @@ impl Solver<'_> {
         Ok(bytes.and_then(|bytes| record::decode::<StepRecord>(&bytes)).map(|record| record.tree))
     }
 
+    fn stage_of(&self, id: StepId) -> Option<&StagePlan> {
+        self.graph.stages.get(id.stage)
+    }
+
+    /// What differs from the last execution at the same place, and remembers the preimage for the next one.
+    fn explain(&self, id: StepId, key: &Preimage) -> Result<Vec<String>, StepProblem> {
+        let stage = self.stage_of(id).map_or_else(String::new, StagePlan::display_name);
+        let place = explain::place(self.inputs.scope, &stage, id.step);
+        let (session, now) = (self.inputs.session, self.inputs.options.now);
+        let kept = KeptPreimage::of(key);
+        let before = session.get_record(&place, now)?;
+        let before = before.and_then(|bytes| record::decode::<KeptPreimage>(&bytes));
+        session.put_record(&place, &kept.encode(), &[], now)?;
+        Ok(before.map(|before| kept.differences(&before)).unwrap_or_default())
+    }
+
+    fn note_report(&self, id: StepId, cached: bool, reasons: &[String]) {
+        let Some(stage) = self.stage_of(id) else { return };
+        let step = stage.steps.get(id.step).map_or_else(String::new, |step| step.text.clone());
+        let report = StepReport { stage: stage.display_name(), step, cached, reasons: reasons.to_vec() };
+        self.reports.borrow_mut().push(report);
+    }
+
+    /// Keeps what became of the steps, unless all of them were known: then the report before still tells more.
+    fn keep_report(&self) -> Result<(), BuildError> {
+        let reports = self.reports.borrow();
+        if reports.iter().any(|report| !report.cached) {
+            let key = explain::report_key(self.inputs.scope);
+            self.inputs.session.put_record(&key, &record::encode(&*reports), &[], self.inputs.options.now)?;
+        }
+        Ok(())
+    }
+
     /// What is known under the first of `keys`, else what `compute` gives, which is then known under all of them.
     fn cached_or(
         &self,
@@ -397,13 +450,18 @@ impl Solver<'_> {
             None => None,
         };
         let missing = if known.is_some() { &keys[1..] } else { keys };
+        let reasons = match (&known, keys.first()) {
+            (None, Some(key)) => self.explain(id, key)?,
+            _ => Vec::new(),
+        };
+        self.note_report(id, known.is_some(), &reasons);
         let tree = match known {
             Some(tree) => {
                 self.inputs.progress.event(Event::Cached { id });
                 tree
             }
             None => {
-                self.inputs.progress.event(Event::Started { id });
+                self.inputs.progress.event(Event::Started { id, reasons: &reasons });
                 let tree = compute()?;
                 self.inputs.progress.event(Event::Finished { id });
                 tree

@@ -31,6 +31,8 @@ pub(crate) enum Command {
     Build(Build),
     /// Show what a build would do, without doing it.
     Plan(Plan),
+    /// Say why the steps of the last build were executed or known.
+    Why(Why),
     /// Bring an image, or a root file system, into the store.
     Import(Import),
     /// Write an image to an OCI layout or an archive.
@@ -139,6 +141,15 @@ pub(crate) struct BuildSource {
 
 #[derive(Debug, Args)]
 pub(crate) struct Plan {
+    #[command(flatten)]
+    pub(crate) source: BuildSource,
+    /// Print JSON.
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Why {
     #[command(flatten)]
     pub(crate) source: BuildSource,
     /// Print JSON.

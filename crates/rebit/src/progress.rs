@@ -12,6 +12,7 @@ use rebit_build::graph::{Base, Graph, Op};
 use rebit_build::progress::{Event, StepId};
 use serde_json::json;
 
+use crate::error::printable;
 use crate::flags::ProgressFlag;
 use crate::output::{cut, size};
 use live::Live;
@@ -137,13 +138,16 @@ impl Reporter {
         }
     }
 
-    fn started(&self, id: StepId) {
+    fn started(&self, id: StepId, reasons: &[String]) {
         let (number, label) = self.label(id);
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         state.started.insert(id, Instant::now());
         match self.mode {
             Mode::Plain => {
                 let _ = writeln!(io::stderr(), "#{number} {label}");
+                for reason in reasons {
+                    let _ = writeln!(io::stderr(), "#{number} because {}", printable(reason));
+                }
             }
             Mode::Live => state.live.begin(label),
             Mode::Json | Mode::Quiet => {}
@@ -193,7 +197,7 @@ impl Progress for Reporter {
             }
             Event::ContextNotice { text } => self.note(&format!("note: context: {text}")),
             Event::Unpacking { .. } => {}
-            Event::Started { id } => self.started(id),
+            Event::Started { id, reasons } => self.started(id, reasons),
             Event::Output { id, bytes, .. } => self.output(id, bytes),
             Event::Cached { id } => self.ended(id, "CACHED"),
             Event::Finished { id } => self.ended(id, "DONE"),
@@ -215,7 +219,11 @@ impl Reporter {
             }
             Event::ContextNotice { text } => json!({"event": "context notice", "text": text}),
             Event::Unpacking { id } => step("unpacking", id),
-            Event::Started { id } => step("started", id),
+            Event::Started { id, reasons } => {
+                let mut value = step("started", id);
+                value["reasons"] = json!(reasons);
+                value
+            }
             Event::Cached { id } => step("cached", id),
             Event::Finished { id } => step("finished", id),
             Event::Output { id, stream, bytes } => {

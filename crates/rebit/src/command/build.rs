@@ -49,6 +49,7 @@ pub(crate) fn build(flags: &Flags, command: &Build) -> Result<(), CommandError> 
         stop: &stop,
         host: &HostNetwork { resolv_conf: environment::resolv_conf(), add_hosts },
         secrets: &secrets,
+        scope: &dockerfile::scope(&command.source),
         options: BuildOptions {
             compression: compression(command.compression),
             no_cache: command.no_cache,

@@ -20,6 +20,7 @@ mod run;
 mod secret_flag;
 mod tag;
 mod verify;
+mod why;
 
 use clap::CommandFactory as _;
 use rebit_image::{Place, StoredImage};
@@ -38,6 +39,7 @@ pub(crate) fn dispatch(flags: &Flags) -> Result<(), CommandError> {
     match &flags.command {
         Command::Build(command) => build::build(flags, command),
         Command::Plan(command) => plan::plan(flags, command),
+        Command::Why(command) => why::why(flags, command),
         Command::Import(command) => import::import(flags, command),
         Command::Export(command) => export::export(flags, command),
         Command::Images(command) => images::images(flags, command),
