@@ -271,3 +271,28 @@ fn a_step_that_is_executed_says_why() {
     assert_eq!(steps.as_array().unwrap().len(), 4, "{steps}");
     assert_eq!(world.run(["why", "none"]).code, 1);
 }
+
+#[test]
+fn two_builds_of_the_same_do_the_work_once() {
+    if !can_build() {
+        return;
+    }
+    let world = World::new().with_busybox();
+    // A cache mount is what both executions would leave a trace in.
+    world.write(
+        "context/Dockerfile",
+        "FROM busybox\nRUN --mount=type=cache,target=/c echo run >> /c/log && sleep 1 && cp /c/log /log\n",
+    );
+    let spawn =
+        || world.command(["build", "-q", "context"]).stdout(std::process::Stdio::piped()).spawn().unwrap();
+    let builds = [spawn(), spawn(), spawn()];
+    let outputs = builds.map(|build| build.wait_with_output().unwrap());
+    let digests: Vec<_> =
+        outputs.iter().map(|output| String::from_utf8_lossy(&output.stdout).into_owned()).collect();
+    assert!(
+        outputs.iter().all(|output| output.status.success())
+            && digests.iter().all(|digest| *digest == digests[0])
+    );
+    assert_eq!(world.ok(["run", digests[0].trim(), "/bin/cat", "/log"]), "run\n");
+    world.fsck();
+}

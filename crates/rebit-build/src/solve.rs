@@ -3,7 +3,7 @@
 use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use rebit_image::{LayerBlob, StoredImage};
 use rebit_layer::{Compare, Metadata, Tree, apply, diff};
@@ -11,8 +11,8 @@ use rebit_oci::config::{History, ImageConfig};
 use rebit_oci::encode::Preimage;
 use rebit_oci::manifest::Compression;
 use rebit_oci::{Digest, TreeId};
-use rebit_sandbox::{Runner, StopFlag};
-use rebit_store::Session;
+use rebit_sandbox::{Runner, SandboxError, StopFlag};
+use rebit_store::{Session, WorkLock};
 
 use crate::commit::{self, Built};
 use crate::context::{Context, size_of};
@@ -437,6 +437,24 @@ impl Solver<'_> {
         Ok(())
     }
 
+    /// What is known under `key`, else the lock to find it out. While another build is at work on it this waits, and then knows.
+    fn lookup_or_lock(&self, key: &Preimage) -> Result<(Option<TreeId>, Option<WorkLock>), StepProblem> {
+        let number = key.key();
+        loop {
+            if let Some(known) = self.lookup(key)? {
+                return Ok((Some(known), None));
+            }
+            if let Some(lock) = self.inputs.session.try_work_lock(&number)? {
+                // Whoever had it may have ended between the look and the lock.
+                return Ok((self.lookup(key)?, Some(lock)));
+            }
+            if self.inputs.stop.is_stopped() {
+                return Err(SandboxError::Stopped.into());
+            }
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    }
+
     /// What is known under the first of `keys`, else what `compute` gives, which is then known under all of them.
     fn cached_or(
         &self,
@@ -445,9 +463,9 @@ impl Solver<'_> {
         network: bool,
         compute: impl FnOnce() -> Result<TreeId, StepProblem>,
     ) -> Result<TreeId, StepProblem> {
-        let known = match keys.first() {
-            Some(key) => self.lookup(key)?,
-            None => None,
+        let (known, _at_work) = match keys.first() {
+            Some(key) => self.lookup_or_lock(key)?,
+            None => (None, None),
         };
         let missing = if known.is_some() { &keys[1..] } else { keys };
         let reasons = match (&known, keys.first()) {

@@ -84,6 +84,7 @@ mod store;
 mod time;
 mod types;
 pub mod vfs;
+mod work_lock;
 
 pub use cache_dir::{CacheDir, CacheInfo, CacheSharing};
 pub use checkout::Checkout;
@@ -96,6 +97,7 @@ pub use scratch::ScratchDir;
 pub use session::Session;
 pub use store::Store;
 pub use types::{BlobForm, BlobStat, Ref, StatKey, StoreOptions};
+pub use work_lock::WorkLock;
 
 /// The decoders of bytes on disk, as pure functions, for fuzzing.
 pub mod decode {
