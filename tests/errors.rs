@@ -203,3 +203,20 @@ impl World {
         self
     }
 }
+
+#[test]
+fn a_check_builds_nothing_and_counts_findings() {
+    let world = World::new();
+    world.write("context/Dockerfile", "FROM nothing:1 AS Upper\nRUN true\nMAINTAINER me\n");
+    let ended = world.run(["build", "--check", "context"]);
+    assert_eq!(ended.code, 1, "{}", ended.stderr);
+    assert!(
+        ended.stderr.contains("warning[stage-name-casing]")
+            && ended.stderr.contains("warning[maintainer-deprecated]"),
+        "{}",
+        ended.stderr
+    );
+    assert!(ended.stderr.contains("2 findings"), "{}", ended.stderr);
+    world.write("context/Dockerfile", "FROM nothing:1 AS lower\nRUN true\n");
+    assert_eq!(world.ok(["build", "--check", "context"]), "no findings\n");
+}

@@ -78,6 +78,9 @@ pub(crate) struct Build {
     /// Where the image goes besides the store: type=oci|docker|local|store, dest=PATH.
     #[arg(short, long, value_name = "type=TYPE[,dest=PATH]")]
     pub(crate) output: Vec<String>,
+    /// Check the Dockerfile and build nothing; a finding makes the exit code 1.
+    #[arg(long)]
+    pub(crate) check: bool,
     /// Do not use what is known of earlier builds.
     #[arg(long)]
     pub(crate) no_cache: bool,

@@ -35,6 +35,9 @@ pub(crate) fn build(flags: &Flags, command: &Build) -> Result<(), CommandError> 
     let store = environment::create_store(flags)?;
     let session = store.session()?;
     let input = dockerfile::read(&command.source, matches!(progress, ProgressFlag::Quiet), &session)?;
+    if command.check {
+        return check(&input);
+    }
     let bases = StoreBases::new(&session);
     let planned = dockerfile::plan(&command.source, &input, &bases)?;
     let reporter = Reporter::new(progress, &planned.graph);
@@ -69,6 +72,15 @@ pub(crate) fn build(flags: &Flags, command: &Build) -> Result<(), CommandError> 
     let digest = image.manifest.digest().to_string();
     // An archive on standard output leaves no room for a line of text.
     if outputs.iter().any(BuildOutput::is_stdout) { Ok(()) } else { line(digest) }
+}
+
+/// What the parser found was said when the file was read.
+fn check(input: &dockerfile::Input) -> Result<(), CommandError> {
+    match input.parsed.diagnostics.len() {
+        0 => line("no findings"),
+        1 => Err(CommandError::message("the check has one finding")),
+        count => Err(CommandError::message(format!("the check has {count} findings"))),
+    }
 }
 
 fn report(
