@@ -296,3 +296,28 @@ fn two_builds_of_the_same_do_the_work_once() {
     assert_eq!(world.ok(["run", digests[0].trim(), "/bin/cat", "/log"]), "run\n");
     world.fsck();
 }
+
+#[test]
+fn independent_stages_are_built_at_the_same_time() {
+    if !can_build() {
+        return;
+    }
+    let world = World::new().with_busybox();
+    // Each stage waits for a sign of the other, which only comes when both run.
+    let stage = |own: &str, other: &str| {
+        format!(
+            "FROM busybox AS {own}\nRUN --mount=type=cache,target=/c,id=signs touch /c/{own} && \
+             for i in 1 2 3 4 5 6 7 8 9 10; do [ -e /c/{other} ] && exit 0; sleep 1; done; exit 1\nRUN echo {own} > /{own}\n"
+        )
+    };
+    let dockerfile = format!(
+        "{}{}FROM scratch\nCOPY --from=one /one /\nCOPY --from=two /two /\n",
+        stage("one", "two"),
+        stage("two", "one")
+    );
+    world.write("context/Dockerfile", dockerfile);
+    let parallel = world.ok(["build", "-q", "--jobs", "2", "context"]);
+    let again = world.ok(["build", "-q", "--jobs", "1", "--no-cache", "context"]);
+    assert_eq!(parallel, again, "the digest depends on the number of jobs");
+    world.fsck();
+}

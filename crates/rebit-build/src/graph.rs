@@ -26,6 +26,20 @@ impl Graph {
         self.stages.last()
     }
 
+    /// For each stage the places of those that it needs.
+    #[must_use]
+    pub fn needs(&self) -> Vec<Vec<usize>> {
+        let place = |index: usize| self.stages.iter().position(|stage| stage.index == index);
+        let needs = |stage: &StagePlan| {
+            let base = if let Base::Stage(index) = stage.base { Some(index) } else { None };
+            let sources = stage.steps.iter().flat_map(|step| step.op.sources());
+            let stages = sources
+                .filter_map(|source| if let CopySource::Stage(index) = source { Some(*index) } else { None });
+            base.into_iter().chain(stages).filter_map(place).collect()
+        };
+        self.stages.iter().map(needs).collect()
+    }
+
     /// Whether any step reads the build context.
     #[must_use]
     pub fn reads_context(&self) -> bool {

@@ -27,6 +27,7 @@ pub mod plan;
 pub mod progress;
 mod record;
 mod run_image;
+mod schedule;
 mod snapshot;
 mod solve;
 pub mod time;

@@ -1,8 +1,7 @@
 //! Executes a [`Graph`]: each step is looked up by its key, and run or computed only when nothing is known of it.
 
-use std::cell::RefCell;
 use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime};
 
 use rebit_image::{LayerBlob, StoredImage};
@@ -25,6 +24,7 @@ use crate::op::run::{HostNetwork, RunEnvironment, describe, is_stop, run};
 use crate::op::{check_names, copy, directory};
 use crate::progress::{Event, Progress, StepId};
 use crate::record::{self, StepRecord};
+use crate::schedule;
 use crate::snapshot::Checkouts;
 use crate::time::rfc3339;
 use crate::trees::Trees;
@@ -75,10 +75,12 @@ pub struct BuildOptions {
     pub no_cache: bool,
     /// The present time: when records were last used. It never reaches an image.
     pub now: SystemTime,
+    /// How many stages are built at the same time.
+    pub jobs: usize,
 }
 
 /// Images by manifest digest.
-pub trait Images {
+pub trait Images: Sync {
     /// The image, when it is at hand.
     fn image(&self, manifest: &Digest) -> Option<StoredImage>;
 }
@@ -95,7 +97,7 @@ pub fn execute(graph: &Graph, inputs: &BuildInputs<'_>) -> Result<Built, BuildEr
             _ => unreachable!("a tree of one directory is within every limit"),
         })?;
     let snapshotter = Checkouts::new(inputs.session, &trees, empty);
-    let mut solver = Solver {
+    let solver = Solver {
         graph,
         inputs,
         trees: &trees,
@@ -111,16 +113,18 @@ pub fn execute(graph: &Graph, inputs: &BuildInputs<'_>) -> Result<Built, BuildEr
             epoch: graph.epoch,
         },
         empty,
-        read: RefCell::default(),
-        reports: RefCell::default(),
-        done: BTreeMap::new(),
+        read: Mutex::default(),
+        reports: Mutex::default(),
+        done: Mutex::default(),
     };
-    for (place, stage) in graph.stages.iter().enumerate() {
+    schedule::run::<BuildError>(&graph.needs(), inputs.options.jobs, &|place| {
+        let Some(stage) = graph.stages.get(place) else { unreachable!("there is one item for each stage") };
         let state = solver.stage(place, stage)?;
-        solver.done.insert(stage.index, state);
-    }
+        lock(&solver.done).insert(stage.index, state);
+        Ok(())
+    })?;
     solver.keep_report()?;
-    let target = graph.target().and_then(|stage| Some((stage, solver.done.remove(&stage.index)?)));
+    let target = graph.target().and_then(|stage| Some((stage, lock(&solver.done).remove(&stage.index)?)));
     let Some((stage, state)) = target else { unreachable!("a plan has at least one stage") };
     commit::commit(graph, stage, state, empty, &trees, inputs)
 }
@@ -159,6 +163,10 @@ pub(crate) struct StageState {
     pub(crate) history: Vec<History>,
 }
 
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
 struct Solver<'a> {
     graph: &'a Graph,
     inputs: &'a BuildInputs<'a>,
@@ -166,10 +174,10 @@ struct Solver<'a> {
     environment: RunEnvironment<'a>,
     empty: TreeId,
     /// Contexts that were read, by name; the build context has none.
-    read: RefCell<BTreeMap<Option<String>, Arc<Tree>>>,
-    reports: RefCell<Vec<StepReport>>,
+    read: Mutex<BTreeMap<Option<String>, Arc<Tree>>>,
+    reports: Mutex<BTreeMap<StepId, StepReport>>,
     /// Stages by their number in the file.
-    done: BTreeMap<usize, StageState>,
+    done: Mutex<BTreeMap<usize, StageState>>,
 }
 
 impl Solver<'_> {
@@ -209,7 +217,7 @@ impl Solver<'_> {
                 tree: self.empty,
                 history: Vec::new(),
             }),
-            Base::Stage(number) => match self.done.get(number) {
+            Base::Stage(number) => match lock(&self.done).get(number) {
                 Some(state) => Ok(state.clone()),
                 None => unreachable!("a plan lists a stage after what it starts from"),
             },
@@ -312,7 +320,7 @@ impl Solver<'_> {
 
     fn source_tree(&self, from: &CopySource) -> Result<TreeId, StepProblem> {
         match from {
-            CopySource::Stage(number) => match self.done.get(number) {
+            CopySource::Stage(number) => match lock(&self.done).get(number) {
                 Some(state) => Ok(state.tree),
                 None => unreachable!("a plan lists a stage after what it copies from"),
             },
@@ -361,7 +369,9 @@ impl Solver<'_> {
     /// A context by name, read when it is first asked for.
     fn context_of(&self, name: Option<&str>) -> Result<Arc<Tree>, StepProblem> {
         let key = name.map(str::to_owned);
-        if let Some(tree) = self.read.borrow().get(&key) {
+        // Held while the context is read: whoever else needs it waits rather than reads it again.
+        let mut read = lock(&self.read);
+        if let Some(tree) = read.get(&key) {
             return Ok(Arc::clone(tree));
         }
         let inputs = self.inputs;
@@ -381,7 +391,7 @@ impl Solver<'_> {
             .into_iter()
             .for_each(|text| inputs.progress.event(Event::ContextNotice { text }));
         let tree = Arc::new(walked.tree);
-        self.read.borrow_mut().insert(key, Arc::clone(&tree));
+        read.insert(key, Arc::clone(&tree));
         Ok(tree)
     }
 
@@ -424,15 +434,15 @@ impl Solver<'_> {
         let Some(stage) = self.stage_of(id) else { return };
         let step = stage.steps.get(id.step).map_or_else(String::new, |step| step.text.clone());
         let report = StepReport { stage: stage.display_name(), step, cached, reasons: reasons.to_vec() };
-        self.reports.borrow_mut().push(report);
+        lock(&self.reports).insert(id, report);
     }
 
     /// Keeps what became of the steps, unless all of them were known: then the report before still tells more.
     fn keep_report(&self) -> Result<(), BuildError> {
-        let reports = self.reports.borrow();
+        let reports: Vec<StepReport> = lock(&self.reports).values().cloned().collect();
         if reports.iter().any(|report| !report.cached) {
             let key = explain::report_key(self.inputs.scope);
-            self.inputs.session.put_record(&key, &record::encode(&*reports), &[], self.inputs.options.now)?;
+            self.inputs.session.put_record(&key, &record::encode(&reports), &[], self.inputs.options.now)?;
         }
         Ok(())
     }

@@ -88,6 +88,11 @@ pub(crate) fn parse_platform(text: &str) -> Result<BuildPlatform, CommandError> 
     }
 }
 
+/// How many processors this process may use.
+pub(crate) fn processors() -> usize {
+    std::thread::available_parallelism().map_or(1, std::num::NonZeroUsize::get)
+}
+
 /// The resolver configuration of this machine, for steps that use its network.
 pub(crate) fn resolv_conf() -> Option<Vec<u8>> {
     std::fs::read("/etc/resolv.conf").ok().filter(|content| content.len() <= 64 << 10)

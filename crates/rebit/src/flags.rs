@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use clap::builder::TypedValueParser as _;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 
@@ -90,6 +91,9 @@ pub(crate) struct Build {
     /// Let RUN --mount=type=ssh use an SSH agent: default, or NAME=SOCKET.
     #[arg(long = "ssh", value_name = "default|NAME=SOCKET")]
     pub(crate) agents: Vec<String>,
+    /// How many stages are built at the same time [default: the number of processors].
+    #[arg(short, long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..).map(usize::from))]
+    pub(crate) jobs: Option<usize>,
     /// How layers are compressed.
     #[arg(long, value_enum, default_value_t)]
     pub(crate) compression: CompressionFlag,

@@ -172,7 +172,7 @@ impl Reporter {
                 let _ = writeln!(io::stderr(), "#{number} {label}\n#{number} {word}");
             }
             Mode::Live => {
-                state.live.end();
+                state.live.end(label);
                 state.live.print_above(&format!("{label}  {word}"));
             }
             Mode::Json | Mode::Quiet => {}

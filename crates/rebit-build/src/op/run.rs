@@ -34,7 +34,7 @@ pub struct HostNetwork {
 pub(crate) struct RunEnvironment<'a> {
     pub(crate) session: &'a Session,
     pub(crate) trees: &'a Trees<'a>,
-    pub(crate) snapshotter: &'a dyn Snapshotter,
+    pub(crate) snapshotter: &'a (dyn Snapshotter + Sync),
     pub(crate) runner: &'a Runner,
     pub(crate) progress: &'a dyn Progress,
     pub(crate) stop: &'a StopFlag,

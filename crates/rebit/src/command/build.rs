@@ -56,6 +56,7 @@ pub(crate) fn build(flags: &Flags, command: &Build) -> Result<(), CommandError> 
         options: BuildOptions {
             compression: compression(command.compression),
             no_cache: command.no_cache,
+            jobs: command.jobs.unwrap_or_else(environment::processors),
             now,
         },
     };

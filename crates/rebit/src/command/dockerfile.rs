@@ -1,10 +1,10 @@
 //! Reading what `build` and `plan` are given: context, Dockerfile, ignore file, arguments.
 
-use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::fs;
 use std::io::{self, IsTerminal, Read};
 use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
 
 use rebit_build::graph::BuildPlatform;
 use rebit_build::plan::{Bases, BasesError, NamedContext, PlanOptions};
@@ -227,12 +227,12 @@ pub(crate) fn add_hosts(source: &BuildSource) -> Result<Vec<(String, String)>, C
 /// Base images from the store; those that were found are kept for the build.
 pub(crate) struct StoreBases<'a> {
     session: &'a Session,
-    found: RefCell<BTreeMap<Digest, StoredImage>>,
+    found: Mutex<BTreeMap<Digest, StoredImage>>,
 }
 
 impl<'a> StoreBases<'a> {
     pub(crate) fn new(session: &'a Session) -> Self {
-        Self { session, found: RefCell::default() }
+        Self { session, found: Mutex::default() }
     }
 }
 
@@ -251,13 +251,13 @@ impl Bases for StoreBases<'_> {
             return Err(BasesError::WrongPlatform { found, wanted: platform.to_string() });
         }
         let digest = image.manifest.digest();
-        self.found.borrow_mut().insert(digest, image);
+        self.found.lock().unwrap_or_else(PoisonError::into_inner).insert(digest, image);
         Ok((digest, config))
     }
 }
 
 impl Images for StoreBases<'_> {
     fn image(&self, manifest: &Digest) -> Option<StoredImage> {
-        self.found.borrow().get(manifest).cloned()
+        self.found.lock().unwrap_or_else(PoisonError::into_inner).get(manifest).cloned()
     }
 }

@@ -1,4 +1,4 @@
-//! The live region at the bottom of a terminal: the running step, its time, and the last lines it wrote.
+//! The live region at the bottom of a terminal: the running steps, their times, and the last lines they wrote.
 
 use std::collections::VecDeque;
 use std::io::{self, Write};
@@ -14,7 +14,7 @@ const INTERVAL: Duration = Duration::from_millis(80);
 /// What is shown, and how many lines of it stand on the terminal.
 #[derive(Debug, Default)]
 pub(super) struct Live {
-    label: Option<(String, Instant)>,
+    running: Vec<(String, Instant)>,
     lines: VecDeque<String>,
     drawn: usize,
     last: Option<Instant>,
@@ -23,8 +23,7 @@ pub(super) struct Live {
 impl Live {
     /// Begins a step.
     pub(super) fn begin(&mut self, label: &str) {
-        self.label = Some((label.to_owned(), Instant::now()));
-        self.lines.clear();
+        self.running.push((label.to_owned(), Instant::now()));
         self.draw();
     }
 
@@ -39,10 +38,12 @@ impl Live {
         }
     }
 
-    /// Ends the step.
-    pub(super) fn end(&mut self) {
+    /// Ends a step.
+    pub(super) fn end(&mut self, label: &str) {
         self.clear();
-        self.label = None;
+        if let Some(place) = self.running.iter().position(|(running, _)| running == label) {
+            self.running.remove(place);
+        }
         self.lines.clear();
     }
 
@@ -62,11 +63,16 @@ impl Live {
     }
 
     fn draw(&mut self) {
-        let Some((label, start)) = &self.label else { return };
+        if self.running.is_empty() {
+            return;
+        }
         let width = columns();
-        let mut text =
-            format!("{}\n", cut(&format!("{label}  {:.1}s", start.elapsed().as_secs_f64()), width));
-        let drawn = self.lines.len() + 1;
+        let mut text = String::new();
+        for (label, start) in &self.running {
+            text.push_str(&cut(&format!("{label}  {:.1}s", start.elapsed().as_secs_f64()), width));
+            text.push('\n');
+        }
+        let drawn = self.lines.len() + self.running.len();
         for line in &self.lines {
             text.push_str(&format!("\x1b[2m  {}\x1b[0m\n", cut(line, width.saturating_sub(2))));
         }

@@ -96,9 +96,7 @@ fn place_into(
         let Some(node) = item.tree.get(&item.path) else { continue };
         if node.is_directory() {
             let target = resolve(&tree, op.dest.as_bytes())?;
-            if op.parents {
-                make_directory(&mut tree, &target, &policy)?;
-            }
+            make_directory(&mut tree, &target, &policy)?;
             graft(&mut tree, item, &target, &policy)?;
             continue;
         }

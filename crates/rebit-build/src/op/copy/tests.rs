@@ -108,7 +108,8 @@ fn metadata_is_of_the_source_unless_told_otherwise() {
         (metadata.mode, metadata.uid, metadata.gid, metadata.mtime)
     };
     assert_eq!(metadata(&op(&["d"], "/n/e"), &[], "n/e/x"), (0o640, 0, 0, EPOCH));
-    assert_eq!(metadata(&op(&["d"], "/n/e"), &[], "n/e"), (0o700, 0, 0, EPOCH));
+    assert_eq!(metadata(&op(&["d"], "/n/e"), &[], "n/e"), (0o755, 0, 0, EPOCH), "its content is copied");
+    assert_eq!(metadata(&op(&["."], "/n/e"), &[], "n/e/d"), (0o700, 0, 0, EPOCH));
     assert_eq!(metadata(&op(&["d"], "/n/e"), &[], "n"), (0o755, 0, 0, EPOCH));
     assert_eq!(metadata(&op(&["d"], "/e"), &["e/"], "e"), (0o700, 0, 0, 1), "a destination keeps its own");
     let mut changed = op(&["d"], "/n/e");
