@@ -43,27 +43,34 @@ pub(crate) fn run(
     preimage.add("user", &op.user);
     preimage.add("network", if op.network == RunNetwork::Host { "host" } else { "none" });
     preimage.add_list("host", hosts.iter());
-    preimage.add_list("mount", op.mounts.iter().map(describe_mount));
+    for mount in &op.mounts {
+        preimage.add_list("mount", describe_mount(mount).iter());
+    }
     preimage.add_list("mounted tree", sources.iter().map(TreeId::as_bytes));
     preimage
 }
 
-/// A mount in one line; the trees are identified apart from it.
-fn describe_mount(mount: &RunMount) -> String {
-    let target = mount.target.as_deref().unwrap_or("-");
+/// What a mount says; the trees are identified apart from it.
+fn describe_mount(mount: &RunMount) -> Vec<String> {
+    let target = mount.target.clone().unwrap_or_default();
+    let owned = |owner: &MountOwner| format!("{:o} {} {}", owner.mode, owner.uid, owner.gid);
     match &mount.kind {
-        RunMountKind::Bind { source, writable, .. } => format!("bind {target} {source} {writable}"),
+        RunMountKind::Bind { source, writable, .. } => {
+            vec!["bind".to_owned(), target, source.clone(), writable.to_string()]
+        }
         RunMountKind::Cache { id, from, sharing, read_only, owner } => {
-            let source = from.as_ref().map_or("-", |(_, source)| source);
-            let MountOwner { mode, uid, gid } = owner;
-            format!("cache {target} {id} {source} {sharing} {read_only} {mode:o} {uid} {gid}")
+            let source = from.as_ref().map_or_else(String::new, |(_, source)| source.clone());
+            let flags = format!("{sharing} {read_only} {}", owned(owner));
+            vec!["cache".to_owned(), target, id.clone(), source, flags]
         }
-        RunMountKind::Tmpfs { size } => format!("tmpfs {target} {size:?}"),
+        RunMountKind::Tmpfs { size } => vec!["tmpfs".to_owned(), target, format!("{size:?}")],
         RunMountKind::Secret { id, env, required, owner } => {
-            let MountOwner { mode, uid, gid } = owner;
-            format!("secret {target} {id} {env:?} {required} {mode:o} {uid} {gid}")
+            let env = env.clone().unwrap_or_default();
+            vec!["secret".to_owned(), target, id.clone(), env, format!("{required} {}", owned(owner))]
         }
-        RunMountKind::Ssh { id, required } => format!("ssh {target} {id} {required}"),
+        RunMountKind::Ssh { id, required } => {
+            vec!["ssh".to_owned(), target, id.clone(), required.to_string()]
+        }
     }
 }
 
