@@ -139,7 +139,7 @@ impl Bench {
         let context = self.world.path(&format!("context-{number}"));
         context::write(&context, &case.context);
         let ours = self.outcome(Builder::Rebit, case, number, &context);
-        let mut found = Listing::new();
+        let (mut found, mut refusals) = (Listing::new(), String::new());
         if let (Some(text), Err(said)) = (&case.fails, &ours)
             && !said.contains(text)
         {
@@ -154,12 +154,22 @@ impl Bench {
             None => {}
             Some(daemon) => {
                 let theirs = self.outcome(Builder::Docker(daemon), case, number, &context);
+                if let (Err(their), Err(our)) = (&theirs, &ours) {
+                    let docker = their.trim().lines().last().unwrap_or_default();
+                    let rebit = our.lines().next().unwrap_or_default();
+                    refusals = format!("         docker: {docker}\n         rebit: {rebit}\n");
+                }
                 compare(case, &theirs, &ours, &mut found);
             }
         }
+        if case.fails.is_some() && ours.is_ok() && !found.contains_key("error") {
+            found.insert("success".to_owned(), "rebit builds it".to_owned());
+        }
         let unmet = case.expect.as_ref().map(|expect| unmet(expect, &self.base, &ours));
         let _ = fs::remove_dir_all(&context);
-        decide(case, &found, unmet.as_deref().unwrap_or_default())
+        let mut verdict = decide(case, &found, unmet.as_deref().unwrap_or_default());
+        verdict.detail.push_str(&refusals);
+        verdict
     }
 
     /// Builds all images of a case with one of the builders and lists the last.
@@ -265,4 +275,35 @@ fn decide(case: &Case, found: &Listing, unmet: &[String]) -> Verdict {
         let _ = writeln!(detail, "         {line}");
     }
     Verdict { word, detail }
+}
+
+#[test]
+fn every_difference_has_to_be_explained() {
+    let listing = |lines: &[(&str, &str)]| -> Listing {
+        lines.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect()
+    };
+    let check = |theirs: &Outcome, ours: &Outcome, known: &[&str], expected: &str| {
+        let differs = known.iter().map(|key| ((*key).to_owned(), "known".to_owned())).collect();
+        let case = Case { differs, ..Case::default() };
+        let mut found = Listing::new();
+        compare(&case, theirs, ours, &mut found);
+        assert_eq!(decide(&case, &found, &[]).word, expected, "{known:?}: {found:?}");
+    };
+    let (one, two) = (Ok(listing(&[("/a", "x"), ("/b", "y")])), Ok(listing(&[("/a", "z")])));
+    let refused = Err("no".to_owned());
+    check(&one, &one, &[], "agree");
+    check(&one, &two, &[], "WRONG");
+    check(&one, &two, &["/a"], "WRONG");
+    check(&one, &two, &["/a", "/b"], "differ");
+    check(&one, &one, &["/a"], "WRONG");
+    check(&one, &refused, &[], "WRONG");
+    check(&refused, &one, &["error"], "differ");
+    check(&refused, &refused, &[], "WRONG");
+
+    let expect = ["/a z".to_owned(), "-/b".to_owned()];
+    let base = one.clone().unwrap();
+    assert!(unmet(&expect, &base, &two).is_empty());
+    assert_eq!(unmet(&expect[..1], &base, &two), ["found    -/b"]);
+    assert_eq!(unmet(&expect, &base, &one), ["expected /a z", "expected -/b"]);
+    assert_eq!(unmet(&expect, &base, &refused).len(), 1);
 }

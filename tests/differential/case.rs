@@ -132,3 +132,19 @@ pub(super) fn unescape(text: &str) -> String {
     }
     result
 }
+
+#[test]
+fn a_case_is_read_part_by_part() {
+    let text = "# a comment\n\n=== one\nfile a 0644 x\nargs --target b\ndiffers /x the reason\n--- image other\nFROM base\n---\nFROM other\n\n                --- expect\n/x dir 0755 0:0\n\n=== two\nfails no more\n---\nRUN x\n";
+    let mut cases = Vec::new();
+    read("topic", text, &mut cases);
+    let [one, two] = cases.as_slice() else { panic!("{cases:?}") };
+    assert_eq!((one.name.as_str(), one.context.as_slice()), ("one", &["file a 0644 x".to_owned()][..]));
+    assert_eq!(one.args, ["--target", "b"]);
+    assert_eq!(one.differs, [("/x".to_owned(), "the reason".to_owned())]);
+    let images = [("other", "FROM base\n"), ("", "FROM other\n\n")];
+    assert_eq!(one.images, images.map(|(name, text)| (name.to_owned(), text.to_owned())));
+    assert_eq!(one.expect.as_deref(), Some(&["/x dir 0755 0:0".to_owned()][..]));
+    assert_eq!((two.fails.as_deref(), two.expect.is_none()), (Some("no more"), true));
+    assert_eq!(unescape(r"a\n\t\s\\\x41"), "a\n\t \\A");
+}

@@ -167,3 +167,39 @@ fn show(tree: &BTreeMap<String, Node>) -> Listing {
     };
     tree.iter().map(shown).collect()
 }
+
+#[test]
+fn layers_are_laid_over_each_other() {
+    fn entry<'a>(path: &'a str, kind: u8, link: &str) -> Entry<'a> {
+        let (path, content, link) = (path.to_owned(), path.as_bytes(), link.to_owned());
+        let (mode, uid, gid, device, xattrs) = (0o644, 1, 2, (0, 0), BTreeMap::new());
+        Entry { path, kind, mode, uid, gid, device, link, xattrs, content }
+    }
+    let file = |path: &'static str| entry(path, b'0', "");
+    let directory = |path: &'static str| entry(path, b'5', "");
+    let layers = [
+        vec![
+            directory("./"),
+            directory("d/"),
+            file("d/a"),
+            file("d/b"),
+            entry("h", b'1', "d/a"),
+            directory("e"),
+            file("e/x"),
+        ],
+        vec![file("d/.wh.b"), directory("e"), file("e/y"), file("e/.wh..wh..opq"), file("new")],
+        vec![entry("d", b'2', "e")],
+    ];
+    let (mut tree, mut files) = (BTreeMap::new(), 0);
+    let mut after = |layer: &[Entry<'_>]| {
+        apply(&mut tree, layer, &mut files);
+        show(&tree)
+    };
+    let first = after(&layers[0]);
+    assert_eq!(first["/h"], "file 0644 1:2 \"d/a\" = /d/a");
+    let second = after(&layers[1]);
+    assert_eq!(second.keys().collect::<Vec<_>>(), ["/d", "/d/a", "/e", "/e/y", "/h", "/new"]);
+    let third = after(&layers[2]);
+    assert_eq!(third.keys().collect::<Vec<_>>(), ["/d", "/e", "/e/y", "/h", "/new"]);
+    assert_eq!((third["/d"].as_str(), third["/h"].as_str()), ("link 1:2 -> e", "file 0644 1:2 \"d/a\""));
+}
