@@ -135,7 +135,7 @@ pub(super) fn unescape(text: &str) -> String {
 
 #[test]
 fn a_case_is_read_part_by_part() {
-    let text = "# a comment\n\n=== one\nfile a 0644 x\nargs --target b\ndiffers /x the reason\n--- image other\nFROM base\n---\nFROM other\n\n                --- expect\n/x dir 0755 0:0\n\n=== two\nfails no more\n---\nRUN x\n";
+    let text = "# a comment\n\n=== one\nfile a 0644 x\nargs --target b\ndiffers /x the reason\n--- image other\nFROM base\n---\nFROM other\n\n--- expect\n/x dir 0755 0:0\n\n=== two\nfails no more\n---\nRUN x\n";
     let mut cases = Vec::new();
     read("topic", text, &mut cases);
     let [one, two] = cases.as_slice() else { panic!("{cases:?}") };
