@@ -1,7 +1,7 @@
 //! The same Dockerfile and context, built by BuildKit and by rebit, have to become the same image.
 //!
-//! The cases are in `tests/corpus`; the format is described in `differential/case.rs`. `REBIT_CORPUS=TEXT` runs the cases whose topic or
-//! name contains TEXT. Without docker the cases that say what comes out are still run.
+//! The cases are in `tests/corpus`; the format is described in `differential/case.rs`. `REBIT_CORPUS=TEXT` runs the cases whose topic
+//! or name contains TEXT. Without docker the cases that say what comes out are still run.
 
 mod case;
 mod context;
@@ -180,13 +180,14 @@ impl Bench {
             fs::write(&path, dockerfile).unwrap();
             fs::set_permissions(&path, fs::Permissions::from_mode(0o644)).unwrap();
             let tag = if name.is_empty() { tag.as_str() } else { name };
+            let more: Vec<String> = case.args.iter().map(|arg| arg.replace("{}", &context_text)).collect();
             let mut args = vec!["build", "-q", "--network", "host", "-t", tag];
             if let Builder::Rebit = builder {
                 // The archive is read by code of the test, which knows tar only.
                 args.extend(["--compression", "none"]);
             }
             if name.is_empty() {
-                args.extend(case.args.iter().map(String::as_str));
+                args.extend(more.iter().map(String::as_str));
             }
             args.push(&context_text);
             let ended = self.run(builder, &args);

@@ -8,8 +8,8 @@
 //! hard PATH TARGET             a hard link
 //! fifo PATH MODE
 //! xattr PATH NAME VALUE
-//! tar NAME MEMBER [ARGS...]    packs a member of the context, which then is no longer there; `-a` chooses the compression
-//! args ARGS...                 further arguments of both builders
+//! tar NAME MEMBER [ARGS...]    packs a member of the context, which then is no longer there; NAME chooses the compression
+//! args ARGS...                 further arguments of both builders; `{}` is the context
 //! fails TEXT                   both refuse, and rebit says TEXT
 //! differs KEY REASON           a difference that is known: KEY is a path, `config.X` or `error`
 //! only rebit REASON            the other builder does not know this yet: `expect` says what comes out
@@ -135,9 +135,11 @@ pub(super) fn unescape(text: &str) -> String {
 
 #[test]
 fn a_case_is_read_part_by_part() {
-    let text = "# a comment\n\n=== one\nfile a 0644 x\nargs --target b\ndiffers /x the reason\n--- image other\nFROM base\n---\nFROM other\n\n--- expect\n/x dir 0755 0:0\n\n=== two\nfails no more\n---\nRUN x\n";
+    let head = "# a comment\n\n=== one\nfile a 0644 x\nargs --target b\ndiffers /x the reason\n";
+    let images = "--- image other\nFROM base\n---\nFROM other\n\n--- expect\n/x dir 0755 0:0\n\n";
+    let text = format!("{head}{images}=== two\nfails no more\n---\nRUN x\n");
     let mut cases = Vec::new();
-    read("topic", text, &mut cases);
+    read("topic", &text, &mut cases);
     let [one, two] = cases.as_slice() else { panic!("{cases:?}") };
     assert_eq!((one.name.as_str(), one.context.as_slice()), ("one", &["file a 0644 x".to_owned()][..]));
     assert_eq!(one.args, ["--target", "b"]);
