@@ -60,7 +60,9 @@ impl Drop for Daemon {
         if ended.is_ok_and(|status| status.success()) {
             let _ = self.child.wait();
         }
-        // It leaves its data directory mounted on itself.
-        let _ = Command::new("umount").arg("-q").arg(self.directory.join("data")).status();
+        // It leaves its data directory mounted on itself, and sometimes what a failed step had mounted below that.
+        let mut command = Command::new("umount");
+        command.args(["--quiet", "--recursive"]).arg(self.directory.join("data"));
+        let _ = command.status();
     }
 }
