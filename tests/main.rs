@@ -7,8 +7,8 @@
 
 mod build;
 mod calculator;
-mod copy;
 mod context;
+mod copy;
 mod determinism;
 mod differential;
 mod errors;

@@ -88,6 +88,12 @@ pub struct StagePlan {
     pub config: RunConfig,
     /// The author, when a `MAINTAINER` names one.
     pub author: Option<String>,
+    /// The variables that a stage which starts from this one sees, `ARG`s included.
+    #[serde(skip)]
+    pub(crate) variables: Vec<(String, String)>,
+    /// The `ARG`s among them, for the history.
+    #[serde(skip)]
+    pub(crate) declared: Vec<(String, String)>,
 }
 
 impl StagePlan {

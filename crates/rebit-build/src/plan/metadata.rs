@@ -44,7 +44,11 @@ pub(super) fn plan_metadata(
             format!("SHELL {}", json_list(&args))
         }
         Instruction::StopSignal(signal) => {
-            let signal = planner.expand(&state.scope, &signal.signal.value, signal.signal.span)?;
+            let span = signal.signal.span;
+            let signal = planner.expand(&state.scope, &signal.signal.value, span)?;
+            if !is_signal(&signal) {
+                return Err(invalid(span, signal, "a signal"));
+            }
             state.config.stop_signal = Some(signal.clone());
             format!("STOPSIGNAL {signal}")
         }
@@ -178,6 +182,23 @@ fn config_healthcheck(check: &HealthcheckCmd) -> ConfigHealthcheck {
 
 fn invalid(span: Span, value: String, expected: &'static str) -> PlanError {
     PlanError { span, problem: PlanProblem::Invalid { value, expected } }
+}
+
+/// A number, or a name with or without `SIG`, in any case; real-time signals count from `RTMIN` or back from `RTMAX`.
+fn is_signal(text: &str) -> bool {
+    const NAMES: &str = " ABRT ALRM BUS CHLD CLD CONT FPE HUP ILL INT IO IOT KILL PIPE POLL PROF PWR QUIT SEGV STKFLT STOP SYS TERM TRAP \
+                         TSTP TTIN TTOU URG USR1 USR2 VTALRM WINCH XCPU XFSZ RTMIN RTMAX ";
+    if let Ok(number) = text.parse::<u32>() {
+        return number > 0;
+    }
+    let upper = text.to_ascii_uppercase();
+    let name = upper.strip_prefix("SIG").unwrap_or(&upper);
+    let offset = |name: &str, sign| {
+        name.strip_prefix(sign).is_some_and(|n| n.parse::<u32>().is_ok_and(|n| (1..=15).contains(&n)))
+    };
+    offset(name, "RTMIN+")
+        || offset(name, "RTMAX-")
+        || (!name.contains(' ') && NAMES.contains(&format!(" {name} ")))
 }
 
 /// Joins `path` to `base` unless it is absolute, and cleans the result: no `.`, no `..`, no double or final slash.

@@ -40,6 +40,11 @@ impl Scope {
         scope
     }
 
+    /// These variables.
+    pub(super) fn of(variables: &[(String, String)]) -> Self {
+        Self { variables: variables.to_vec() }
+    }
+
     pub(super) fn get(&self, name: &str) -> Option<String> {
         self.variables.iter().find(|(n, _)| n == name).map(|(_, value)| value.clone())
     }

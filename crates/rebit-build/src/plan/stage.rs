@@ -42,9 +42,9 @@ pub(super) fn plan_stage(
     }
     let mut state = StageState {
         index,
-        scope: Scope::from_env(&config.env),
+        scope: parent.map_or_else(|| Scope::from_env(&config.env), |parent| Scope::of(&parent.variables)),
         config,
-        declared: Vec::new(),
+        declared: parent.map(|parent| parent.declared.clone()).unwrap_or_default(),
         author: parent.and_then(|parent| parent.author.clone()),
         cmd_set: false,
         steps: Vec::new(),
@@ -58,8 +58,10 @@ pub(super) fn plan_stage(
     for node in &stage.instructions {
         instruction(planner, &mut state, node)?;
     }
-    let StageState { config, author, steps, .. } = state;
-    Ok(StagePlan { index, name: stage.name.clone(), base, span: stage.from.span, steps, config, author })
+    let StageState { config, author, steps, scope, declared, .. } = state;
+    let variables = scope.variables().to_vec();
+    let name = stage.name.clone();
+    Ok(StagePlan { index, name, base, span: stage.from.span, steps, config, author, variables, declared })
 }
 
 fn read_trigger(trigger: &str, span: Span) -> Result<Node<Instruction>, PlanError> {

@@ -367,3 +367,23 @@ fn named_contexts_come_before_stages_and_images() {
     let error = plan_with("FROM files\n", &options).unwrap_err().to_string();
     assert_eq!(error, "FROM of the files of the context `files` is not supported");
 }
+
+#[test]
+fn a_stage_inherits_the_arguments_of_the_one_it_starts_from() {
+    let stage = target("FROM a AS one\nARG A=1\nENV E=2\nFROM one\nRUN x\n");
+    assert_eq!((env(runs(&stage)[0], "A"), env(runs(&stage)[0], "E")), (Some("1"), Some("2")));
+    assert!(stage.steps[0].created_by.contains("|1 A=1"), "{}", stage.steps[0].created_by);
+}
+
+#[test]
+fn signals_are_names_and_numbers() {
+    for signal in ["9", "37", "SIGINT", "int", "sigterm", "SIGRTMIN+3", "RTMAX-1", "SIGRTMIN"] {
+        assert_eq!(
+            target(&format!("FROM a\nSTOPSIGNAL {signal}\n")).config.stop_signal.as_deref(),
+            Some(signal)
+        );
+    }
+    for signal in ["SIGNONE", "0", "-1", "SIG", "RTMIN+99"] {
+        assert_eq!(problem(&format!("FROM a\nSTOPSIGNAL {signal}\n")), format!("`{signal}` is not a signal"));
+    }
+}
