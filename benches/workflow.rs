@@ -40,6 +40,7 @@ fn main() {
     bench.import();
     bench.builds();
     bench.archives();
+    bench.unmount("peer");
 }
 
 impl Bench {
@@ -61,6 +62,12 @@ impl Bench {
     fn change(&mut self) {
         self.counter += 1;
         fs::write(self.path("context/src/0/0.txt"), format!("change {}\n", self.counter)).unwrap();
+    }
+
+    /// Ends the mount that a peer's storage keeps on itself.
+    fn unmount(&self, storage: &str) {
+        let mounted = self.path(storage).join("overlay");
+        let _ = Command::new("umount").arg(mounted).stderr(Stdio::null()).status();
     }
 
     fn rebit(&self, args: &[&str]) -> Command {
@@ -154,6 +161,7 @@ impl Bench {
                 copy(self, "oci-archive:out.tar", &format!("{storage}docker.io/bench/out:1"))
             })
         });
+        (1..=fresh).for_each(|number| self.unmount(&format!("fresh-{number}")));
         report("import from an OCI archive (skopeo to storage)", import, theirs);
     }
 }
