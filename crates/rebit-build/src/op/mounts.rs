@@ -1,7 +1,9 @@
 //! `RUN --mount`: what a process sees besides its root file system, and what never reaches a layer.
 
 use std::collections::BTreeMap;
+use std::ffi::OsString;
 use std::fs;
+use std::os::unix::ffi::OsStringExt as _;
 use std::os::unix::fs::{PermissionsExt as _, chown};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -40,7 +42,7 @@ impl std::fmt::Debug for Secrets {
 #[derive(Default)]
 pub(crate) struct Prepared {
     pub(crate) mounts: Vec<Mount>,
-    pub(crate) env: Vec<(String, String)>,
+    pub(crate) env: Vec<(String, OsString)>,
     views: Vec<View>,
     copies: Vec<ScratchDir>,
     caches: Vec<CacheDir>,
@@ -131,7 +133,7 @@ impl Prepared {
                 let number = self.mounts.len();
                 let target = target.unwrap_or_else(|| format!("/run/buildkit/ssh_agent.{number}").into());
                 if !self.env.iter().any(|(name, _)| name == "SSH_AUTH_SOCK") {
-                    self.env.push(("SSH_AUTH_SOCK".to_owned(), target.display().to_string()));
+                    self.env.push(("SSH_AUTH_SOCK".to_owned(), target.clone().into_os_string()));
                 }
                 self.mounts.push(Mount::Bind { source: socket.clone(), target, readonly: true });
             }
@@ -142,7 +144,8 @@ impl Prepared {
 
     fn secret(&mut self, content: &[u8], env: Option<&String>, target: Option<PathBuf>, owner: MountOwner) {
         if let Some(name) = env {
-            self.env.push((name.clone(), String::from_utf8_lossy(content).into_owned()));
+            // Byte for byte: a secret need not be text.
+            self.env.push((name.clone(), OsString::from_vec(content.to_vec())));
         }
         if let Some(target) = target {
             let MountOwner { mode, uid, gid } = owner;

@@ -261,6 +261,7 @@ fn what_is_not_executed_stops_the_plan_by_name() {
         assert_eq!(problem(&format!("FROM a\n{line}\n")), format!("{what} is not supported"), "{line}");
     };
     check("RUN --security=insecure x", "RUN --security=insecure");
+    check("RUN --mount=type=ssh,uid=3 x", "RUN --mount=type=ssh with `mode`, `uid` or `gid`");
     check("RUN --device=a/b=c x", "RUN --device=a/b=c");
     check("ADD https://host/x b", "ADD of the remote source `https://host/x`");
     check("ADD --checksum=sha256:0 https://host/x b", "ADD of the remote source `https://host/x`");
