@@ -1,5 +1,7 @@
 //! A private world for each test: its own home, store, temporary directory and environment.
 
+pub(crate) mod debian;
+
 use std::ffi::OsStr;
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
