@@ -81,9 +81,6 @@ impl Search<'_> {
             let path = self.resolve(written, &found)?;
             let name = found.rsplit(|byte| *byte == b'/').next().unwrap_or_default().to_vec();
             let directory = self.source.is_directory(&path);
-            if written.ends_with('/') && !directory {
-                return Err(StepProblem::NotDirectory { path: written.to_owned() });
-            }
             if self.excludes.is_empty() {
                 let tree = Arc::clone(self.source);
                 self.items.push(Item { tree, path, name, passages: BTreeSet::new() });
