@@ -6,7 +6,10 @@
 use rebit_dockerfile::Span;
 use rebit_oci::Digest;
 use rebit_oci::config::{ImageConfig, RunConfig};
+use rebit_sandbox::ResourceLimit;
 use serde::Serialize;
+
+pub use crate::platform::BuildPlatform;
 
 /// The stages that a target needs, in an order in which they can be built.
 #[derive(Debug, Clone, Serialize)]
@@ -52,24 +55,6 @@ impl Graph {
     }
 }
 
-/// Operating system, architecture and variant in Go's words.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct BuildPlatform {
-    /// `linux`.
-    pub os: String,
-    /// `amd64`, `arm64`, …
-    pub architecture: String,
-    /// `v7`, `v8`, …
-    pub variant: Option<String>,
-}
-
-impl std::fmt::Display for BuildPlatform {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "{}/{}", self.os, self.architecture)?;
-        self.variant.as_ref().map_or(Ok(()), |variant| write!(f, "/{variant}"))
-    }
-}
-
 /// One `FROM` block.
 #[derive(Debug, Clone, Serialize)]
 pub struct StagePlan {
@@ -79,6 +64,8 @@ pub struct StagePlan {
     pub name: Option<String>,
     /// What it starts from.
     pub base: Base,
+    /// The platform of its files: the `FROM` line's, else the build's.
+    pub platform: BuildPlatform,
     /// The `FROM` line.
     #[serde(skip)]
     pub span: Span,
@@ -187,8 +174,21 @@ pub struct RunOp {
     pub user: String,
     /// What network it sees.
     pub network: RunNetwork,
+    /// Whether it has every capability of the caller and no filter (`--security=insecure`).
+    pub insecure: bool,
+    /// Bytes of `/dev/shm` and resource limits, where the caller sets them.
+    pub limits: RunLimits,
     /// What else it sees, in order.
     pub mounts: Vec<RunMount>,
+}
+
+/// How much of the machine's resources a process may use.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+pub struct RunLimits {
+    /// Most bytes of `/dev/shm`.
+    pub shm_size: Option<u64>,
+    /// Limits of setrlimit(2); those not named are the caller's.
+    pub ulimits: Vec<ResourceLimit>,
 }
 
 /// `RUN --mount`: something that a process sees and that never becomes part of the image.

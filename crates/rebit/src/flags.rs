@@ -29,7 +29,7 @@ pub(crate) struct Flags {
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
     /// Build an image from a Dockerfile.
-    Build(Build),
+    Build(Box<Build>),
     /// Show what a build would do, without doing it.
     Plan(Plan),
     /// Say why the steps of the last build were executed or known.
@@ -85,6 +85,12 @@ pub(crate) struct Build {
     /// Do not use what is known of earlier builds.
     #[arg(long)]
     pub(crate) no_cache: bool,
+    /// Do not use what is known of earlier builds for these stages.
+    #[arg(long, value_name = "STAGE,…")]
+    pub(crate) no_cache_filter: Vec<String>,
+    /// Add an annotation to the image's manifest.
+    #[arg(long = "annotation", value_name = "NAME=VALUE")]
+    pub(crate) annotations: Vec<String>,
     /// Let RUN --mount=type=secret use a secret; id=NAME[,src=FILE|,env=VARIABLE].
     #[arg(long = "secret", value_name = "id=NAME[,src=FILE]")]
     pub(crate) secrets: Vec<String>,
@@ -141,6 +147,15 @@ pub(crate) struct BuildSource {
     /// Add a line to /etc/hosts of RUN steps.
     #[arg(long = "add-host", value_name = "NAME:ADDRESS")]
     pub(crate) add_hosts: Vec<String>,
+    /// Allow what a Dockerfile must not do unasked: security.insecure is RUN without confinement.
+    #[arg(long, value_name = "PERMISSION")]
+    pub(crate) allow: Vec<String>,
+    /// The size of /dev/shm in RUN steps, e.g. 128m [default: 64m].
+    #[arg(long, value_name = "SIZE", value_parser = parse_size)]
+    pub(crate) shm_size: Option<u64>,
+    /// Limit a resource of RUN steps, e.g. nofile=1024:2048.
+    #[arg(long = "ulimit", value_name = "NAME=SOFT[:HARD]")]
+    pub(crate) ulimits: Vec<String>,
     /// How the modes of context files are taken.
     #[arg(long, value_enum, default_value_t, value_name = "HOW")]
     pub(crate) context_modes: ContextModes,

@@ -5,7 +5,9 @@ use std::sync::Arc;
 
 use rebit_layer::{Compare, Node, Notice, Report, Tree, apply, diff, upper_tree};
 use rebit_oci::TreeId;
-use rebit_sandbox::{Mount, Network, RootFs, RunSpec, Runner, SandboxError, StopFlag};
+use rebit_sandbox::{
+    DEFAULT_SHM_SIZE, Mount, Network, RootFs, RunSpec, Runner, SandboxError, Security, StopFlag,
+};
 use rebit_store::Session;
 
 use super::check_names;
@@ -135,6 +137,9 @@ fn run_spec(op: &RunOp, user: &ExecUser, root: RootFs, environment: &RunEnvironm
         RunNetwork::Host => Network::Host,
         RunNetwork::None => Network::None,
     };
+    spec.limits.clone_from(&op.limits.ulimits);
+    spec.shm_size = op.limits.shm_size.unwrap_or(DEFAULT_SHM_SIZE);
+    spec.security = if op.insecure { Security::Insecure } else { Security::Sandbox };
     if let Some(script) = &op.script {
         spec.mounts.push(file(&script.path, script.content.clone().into_bytes(), 0o755));
     }

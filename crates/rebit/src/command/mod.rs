@@ -14,6 +14,7 @@ mod images;
 mod import;
 mod info;
 mod inspect;
+mod limit_flag;
 mod output_flag;
 mod plan;
 mod run;
