@@ -18,6 +18,7 @@
 
 mod commit;
 mod context;
+mod debug;
 mod error;
 mod explain;
 pub mod graph;
@@ -37,6 +38,7 @@ pub mod user;
 
 pub use commit::{Built, SessionSegments};
 pub use context::{Context, ContextRoot, read_archive};
+pub use debug::{DebugRequest, FailedStep, debug, last_failure, shell};
 pub use error::{BuildError, StepProblem};
 pub use explain::StepReport;
 pub use graph::Graph;

@@ -15,6 +15,7 @@ use rebit_store::{Session, WorkLock};
 
 use crate::commit::{self, Built};
 use crate::context::{Context, size_of};
+use crate::debug::{self, Failures};
 use crate::error::{BuildError, StepProblem};
 use crate::explain::{self, KeptPreimage, StepReport};
 use crate::graph::{Base, CopyOp, CopySource, Graph, Op, RunMountKind, RunNetwork, RunOp, StagePlan, Step};
@@ -125,6 +126,7 @@ pub fn execute(graph: &Graph, inputs: &BuildInputs<'_>) -> Result<Built, BuildEr
             _ => unreachable!("a tree of one directory is within every limit"),
         })?;
     let snapshotter = Checkouts::new(inputs.session, &trees, empty);
+    let failures = Failures { graph, scope: inputs.scope, now: inputs.options.now };
     let solver = Solver {
         graph,
         inputs,
@@ -139,6 +141,7 @@ pub fn execute(graph: &Graph, inputs: &BuildInputs<'_>) -> Result<Built, BuildEr
             host: inputs.host,
             secrets: inputs.secrets,
             epoch: graph.epoch,
+            failures: &failures,
         },
         empty,
         read: Mutex::default(),
@@ -300,12 +303,15 @@ impl Solver<'_> {
                 let key = key::run(op, lower, self.graph.epoch, &stage.platform, &hosts, &sources);
                 let network = op.network == RunNetwork::Host;
                 self.cached_or(id, &[key], network, || {
-                    let tree_of = |source: &CopySource| match source {
-                        CopySource::Context => self.context_of(None),
-                        CopySource::Named(name) => self.context_of(Some(name)),
-                        source => Ok(self.trees.load(&self.source_tree(source)?)?),
+                    let part = |_, from: &CopySource, source: &str| {
+                        let tree = match from {
+                            CopySource::Context => self.context_of(None)?,
+                            CopySource::Named(name) => self.context_of(Some(name))?,
+                            from => self.trees.load(&self.source_tree(from)?)?,
+                        };
+                        mounts::part(&tree, source, &self.place_name(from), self.graph.epoch)
                     };
-                    run(op, id, lower, &state.chain, &tree_of, &self.environment).map(|(tree, _)| tree)
+                    run(op, id, lower, &state.chain, &part, &self.environment).map(|(tree, _)| tree)
                 })
             }
             Op::Copy(op) => self.copy(id, op, lower),
@@ -479,7 +485,9 @@ impl Solver<'_> {
         let reports: Vec<StepReport> = lock(&self.reports).values().cloned().collect();
         if reports.iter().any(|report| !report.cached) {
             let key = explain::report_key(self.inputs.scope);
-            self.inputs.session.put_record(&key, &record::encode(&reports), &[], self.inputs.options.now)?;
+            let (session, now) = (self.inputs.session, self.inputs.options.now);
+            session.put_record(&key, &record::encode(&reports), &[], now)?;
+            debug::forget(session, self.inputs.scope, now)?;
         }
         Ok(())
     }

@@ -34,6 +34,8 @@ pub(crate) enum Command {
     Plan(Plan),
     /// Say why the steps of the last build were executed or known.
     Why(Why),
+    /// Open a shell in what a failed RUN step left.
+    Debug(Debug),
     /// Bring an image, or a root file system, into the store.
     Import(Import),
     /// Write an image to an OCI layout or an archive.
@@ -177,6 +179,25 @@ pub(crate) struct Why {
     /// Print JSON.
     #[arg(long)]
     pub(crate) json: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Debug {
+    /// The context of the build [default: that of the build that failed last].
+    #[arg(value_name = "CONTEXT")]
+    pub(crate) context: Option<String>,
+    /// The Dockerfile of the build [default: CONTEXT/Dockerfile].
+    #[arg(short, long, value_name = "FILE", requires = "context")]
+    pub(crate) file: Option<PathBuf>,
+    /// Let the step's mounts use a secret, as in `rebit build`.
+    #[arg(long = "secret", value_name = "id=NAME[,src=FILE]")]
+    pub(crate) secrets: Vec<String>,
+    /// Let the step's mounts use an SSH agent, as in `rebit build`.
+    #[arg(long = "ssh", value_name = "default|NAME=SOCKET")]
+    pub(crate) agents: Vec<String>,
+    /// What to run instead of the step's shell.
+    #[arg(value_name = "PROGRAM", last = true)]
+    pub(crate) program: Vec<String>,
 }
 
 #[derive(Debug, Args)]

@@ -4,7 +4,7 @@ use rebit_oci::config::ImageConfig;
 use rebit_oci::{Digest, Reference};
 
 use super::*;
-use crate::graph::{CopyOp, Op, RunMountKind, RunNetwork, RunOp, SourcePath};
+use crate::graph::{CopyOp, Op, RunMountKind, RunNetwork, RunOp, Sharing, SourcePath};
 
 /// Every image exists but `missing`; `triggers` has `ONBUILD` instructions, `set` a config.
 struct TestBases;
@@ -346,7 +346,7 @@ fn mounts_are_typed_and_have_places() {
         &|kind| matches!(kind, RunMountKind::Bind { from: CopySource::Context, source, writable: true } if source == "/"),
     );
     check("type=cache,target=/c/$X,mode=0700,uid=3,sharing=locked", Some("/c/x"), &|kind| {
-        matches!(kind, RunMountKind::Cache { id, from: None, sharing: "locked", owner, .. }
+        matches!(kind, RunMountKind::Cache { id, from: None, sharing: Sharing::Locked, owner, .. }
             if id == "/c/x" && (owner.mode, owner.uid, owner.gid) == (0o700, 3, 0))
     });
     check("type=tmpfs,target=/t,size=4096", Some("/t"), &|kind| {

@@ -53,7 +53,7 @@ pub(crate) fn build(flags: &Flags, command: &Build) -> Result<(), CommandError> 
         stop: &stop,
         host: &HostNetwork { resolv_conf: environment::resolv_conf(), add_hosts },
         secrets: &secrets,
-        scope: &dockerfile::scope(&command.source),
+        scope: &dockerfile::scope(&command.source.context, command.source.file.as_deref()),
         options: BuildOptions {
             compression: compression(command.compression),
             no_cache: no_cache(command, &planned.graph)?,

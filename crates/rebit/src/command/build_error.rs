@@ -58,6 +58,9 @@ fn step_hint(context: &Context, problem: &StepProblem) -> Option<String> {
         let hint = "it may be for another kind of processor; an emulator such as qemu-user-static lets this machine execute it";
         return Some(hint.to_owned());
     }
+    if matches!(problem, StepProblem::Failed { .. }) {
+        return Some("`rebit debug` opens a shell in what it left".to_owned());
+    }
     let StepProblem::SourceMissing { path, place } = problem else { return None };
     let clean = path.trim_start_matches('/').trim_start_matches("./");
     let ContextRoot::Directory(directory) = &context.root else { return None };

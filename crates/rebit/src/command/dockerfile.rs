@@ -147,10 +147,10 @@ fn read_ignore(dockerfile: Option<&Path>, directory: &Path) -> Result<Ignore, Co
 }
 
 /// What tells this build from others, for `rebit why`: the context's path and the Dockerfile's.
-pub(crate) fn scope(source: &BuildSource) -> String {
+pub(crate) fn scope(context: &str, file: Option<&Path>) -> String {
     let full = |path: &Path| fs::canonicalize(path).unwrap_or_else(|_| path.to_owned()).display().to_string();
-    let file = source.file.as_ref().map_or_else(|| "Dockerfile".to_owned(), |file| full(file));
-    format!("{}\n{file}", full(Path::new(&source.context)))
+    let file = file.map_or_else(|| "Dockerfile".to_owned(), full);
+    format!("{}\n{file}", full(Path::new(context)))
 }
 
 /// Plans the build of `input`.

@@ -32,7 +32,11 @@ pub(crate) fn run(flags: &Flags, command: &Run) -> Result<(), CommandError> {
     let image = find(&session, &command.image)?;
     let network = if command.network == NetworkFlag::None { RunNetwork::None } else { RunNetwork::Host };
     let host = HostNetwork { resolv_conf: environment::resolv_conf(), add_hosts: Vec::new() };
-    let exit = run_image(&session, &image, &request, network, &host, &Runner::this_executable(), &stop);
+    end_with(run_image(&session, &image, &request, network, &host, &Runner::this_executable(), &stop))
+}
+
+/// Ends this process as the program ended.
+pub(super) fn end_with(exit: Result<Exit, StepProblem>) -> Result<(), CommandError> {
     match exit {
         Ok(Exit::Code(0)) => Ok(()),
         // The program has said what there is to say: its exit code is ours.
