@@ -4,11 +4,10 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::Command;
 
 use crate::differential::daemon::Daemon;
 use crate::differential::image::{self, Listing};
-use crate::support::{Ended, World, debian, ended};
+use crate::support::{Ended, World, debian};
 
 /// The images that the applications start from.
 const BASES: [&str; 3] = ["debian:bookworm", "runtime:latest", "tools:latest"];

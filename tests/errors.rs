@@ -35,6 +35,15 @@ fn errors_in_a_dockerfile_show_their_place() {
     check("FROM busybox\nRUNN true\n", &["unknown-instruction", "Dockerfile:2:1", "RUN"]);
     check("FROM busybox\nCOPY none /x\n", &["`none` does not exist in the build context", "Dockerfile:2:1"]);
     check("FROM busybox\nCOPY hidden /x\n", &["`hidden` does not exist", ".dockerignore"]);
+    world.write("context/requirements.txt", "");
+    check("FROM busybox\nCOPY requirments.txt /x\n", &["hint: there is `requirements.txt`"]);
+    check("FROM busybox\nCOPY ./hiden /x\n", &["`./hiden` does not exist"]);
+    check(
+        "FROM busybox AS builder\nFROM busybox\nCOPY --from=bulder /etc/passwd /\n",
+        &["`bulder:latest` is not available", "hint: there is a stage `builder`"],
+    );
+    let secret = "FROM busybox\nRUN --mount=type=secret,id=token,required true\n";
+    check(secret, &["the secret `token` was not given", "--secret id=token,src=FILE"]);
     check("FROM busybox\nRUN true\nRUN echo said; exit 7\n", &["exit code 7", "Dockerfile:3:1", "said"]);
     check("FROM busybox\nRUN [\"/none\"]\n", &["/none", "Dockerfile:2:1"]);
     check("FROM nothing:1\n", &["base image `nothing:1` is not available", "Dockerfile:1:6", "rebit import"]);

@@ -55,4 +55,5 @@ pub use instruction::{Dockerfile, Instruction, Node, Stage};
 pub use parse::{
     MAX_DIAGNOSTICS, MAX_FILE_BYTES, MAX_HEREDOCS, MAX_INSTRUCTIONS, Parsed, parse, parse_trigger,
 };
+pub use suggest::closest;
 pub use span::{Position, SourceFile, Span, Spanned};

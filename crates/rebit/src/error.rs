@@ -126,12 +126,18 @@ impl From<rebit_store::StoreError> for CommandError {
     }
 }
 
+const DISK_FULL: &str = "free some space, or let `rebit gc` remove what no image needs";
+
 /// The first trouble of the store or its disk among an error and its causes, and what to do about it.
 pub(crate) fn hint_of(error: &(dyn Error + 'static)) -> Option<&'static str> {
     let mut next: Option<&(dyn Error + 'static)> = Some(error);
     while let Some(error) = next {
         if let Some(hint) = error.downcast_ref::<rebit_store::StoreError>().and_then(store_hint) {
             return Some(hint);
+        }
+        let kind = error.downcast_ref::<std::io::Error>().map(std::io::Error::kind);
+        if kind == Some(std::io::ErrorKind::StorageFull) {
+            return Some(DISK_FULL);
         }
         next = error.source();
     }
@@ -141,7 +147,7 @@ pub(crate) fn hint_of(error: &(dyn Error + 'static)) -> Option<&'static str> {
 fn store_hint(error: &rebit_store::StoreError) -> Option<&'static str> {
     use rebit_store::StoreError as E;
     match error {
-        E::DiskFull { .. } => Some("free some space, or let `rebit gc` remove what no image needs"),
+        E::DiskFull { .. } => Some(DISK_FULL),
         E::Full { .. } => Some("raise --store-limit, or let `rebit gc` remove what no image needs"),
         E::CorruptObject { .. } | E::CorruptBlob { .. } => {
             Some("`rebit fsck` names everything that is damaged")

@@ -29,7 +29,8 @@ pub(crate) fn open(
         Ok(found) if found.is_dir() => Ok((ContextRoot::Directory(path), None)),
         Ok(_) => {
             let file = File::open(&path).map_err(|error| unreadable(text, &error))?;
-            Ok((archive(file, session, modes)?, None))
+            let hint = "a context is a directory or a tar archive; `-f FILE` names the Dockerfile";
+            Ok((archive(file, session, modes).map_err(|error| error.hint(hint))?, None))
         }
         Err(error) => Err(unreadable(text, &error)),
     }

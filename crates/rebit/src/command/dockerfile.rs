@@ -113,7 +113,9 @@ fn read_dockerfile(
     let shown =
         path.as_ref().map_or_else(|| "standard input".to_owned(), |path| format!("`{}`", path.display()));
     if let Err(error) = read {
-        return Err(CommandError::message(format!("cannot read the Dockerfile {shown}: {error}")));
+        let missing = error.kind() == io::ErrorKind::NotFound && source.file.is_none();
+        let error = CommandError::message(format!("cannot read the Dockerfile {shown}: {error}"));
+        return Err(if missing { error.hint("`-f FILE` names one that is elsewhere") } else { error });
     }
     let text = context::text(bytes, &shown)?;
     let name = path.as_ref().map_or_else(|| "-".to_owned(), |path| path.display().to_string());
@@ -161,7 +163,7 @@ pub(crate) fn plan(
 ) -> Result<Planned, CommandError> {
     let options = PlanOptions { contexts: input.named.clone(), ..plan_options(source)? };
     let planned = rebit_build::plan(&input.parsed.file, &options, bases)
-        .map_err(|error| build_error::plan_error(&input.file, &error))?;
+        .map_err(|error| build_error::plan_error(&input.file, &input.parsed.file, &error))?;
     for name in &planned.unused_build_args {
         say(format!("warning: no ARG of a needed stage takes the build argument `{name}`"));
     }
