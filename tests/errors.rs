@@ -49,7 +49,7 @@ fn errors_in_a_dockerfile_show_their_place() {
     check("FROM nothing:1\n", &["base image `nothing:1` is not available", "Dockerfile:1:6", "rebit import"]);
     check(
         "FROM busybox\nRUN --security=insecure true\n",
-        &["RUN --security=insecure is not supported", "Dockerfile:2:5"],
+        &["RUN --security=insecure is not allowed", "Dockerfile:2:5", "--allow security.insecure"],
     );
     check("FROM busybox\nRUN echo > /tmp/.wh.x\n", &["`/tmp/.wh.x` cannot be in an image", "Dockerfile:2:1"]);
     check("FROM busybox\nUSER nobody\nRUN true\n", &["no user `nobody`", "Dockerfile:3:1"]);
