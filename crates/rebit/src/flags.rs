@@ -350,9 +350,15 @@ pub(crate) enum CacheCommand {
 
 #[derive(Debug, Args)]
 pub(crate) struct Gc {
-    /// Keep results of build steps that were used within this time, e.g. 36h or 7d.
-    #[arg(long, value_name = "TIME", value_parser = parse_time, default_value = "7d")]
-    pub(crate) keep: std::time::Duration,
+    /// Keep build results, and images without a name, that were used within this time, e.g. 36h or 7d.
+    #[arg(long, alias = "keep", value_name = "TIME", value_parser = parse_time, default_value = "7d")]
+    pub(crate) keep_newer: std::time::Duration,
+    /// Keep what the last N builds used, and the last N images without a name, however old.
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    pub(crate) keep_last: u32,
+    /// Remove more, the least recently used first, until the store takes at most this, e.g. 20G.
+    #[arg(long, value_name = "SIZE", value_parser = parse_size)]
+    pub(crate) max_size: Option<u64>,
     /// Remove unpacked root file systems too; they are written anew when a step needs them.
     #[arg(long)]
     pub(crate) checkouts: bool,
@@ -369,7 +375,7 @@ pub(crate) struct Fsck {
     /// Throw the index away and make it anew from the packs, then check.
     #[arg(long)]
     pub(crate) rebuild_index: bool,
-    /// Forget damaged objects, so that what is built or imported anew takes their place.
+    /// Forget damaged objects and build results, so that what is built or imported anew takes their place; make a damaged index anew.
     #[arg(long)]
     pub(crate) repair: bool,
     /// Print JSON.
@@ -445,7 +451,7 @@ pub(crate) enum Document {
 }
 
 /// Bytes, with an optional K, M, G or T (powers of 1024).
-fn parse_size(text: &str) -> Result<u64, String> {
+pub(crate) fn parse_size(text: &str) -> Result<u64, String> {
     let digits = text.trim_end_matches(|c: char| c.is_ascii_alphabetic());
     let factor: u64 =
         match text[digits.len()..].to_ascii_uppercase().trim_end_matches("IB").trim_end_matches('B') {
@@ -461,7 +467,7 @@ fn parse_size(text: &str) -> Result<u64, String> {
 }
 
 /// Seconds, with s, m, h or d.
-fn parse_time(text: &str) -> Result<std::time::Duration, String> {
+pub(crate) fn parse_time(text: &str) -> Result<std::time::Duration, String> {
     let digits = text.trim_end_matches(|c: char| c.is_ascii_alphabetic());
     let factor: u64 = match &text[digits.len()..] {
         "" | "s" => 1,

@@ -53,6 +53,25 @@ fn objects_of_every_size_come_back_before_and_after_a_commit() {
     assert_clean(&store);
 }
 
+// S-20
+#[test]
+fn many_tiny_objects_in_one_session_take_little() {
+    let fixture = Fixture::new();
+    let session = fixture.session();
+    let content = |number: usize| number.to_string().into_bytes().repeat(number % 4);
+    let objects: Vec<ObjectId> = (0..20_000).map(|number| put(&session, &content(number))).collect();
+    name(&session, "ref", &objects[..10_000]);
+    drop(session);
+    for number in (0..20_000).step_by(501) {
+        assert_eq!(read(&fixture.store, &objects[number]), content(number));
+    }
+    let usage = fixture.store.du().unwrap();
+    assert_eq!(usage.pack_count, 1);
+    // A row of a frame's table takes 53 bytes; the rest is little.
+    assert!(usage.packs < 20_000 * 80, "{usage:?}");
+    assert_clean(&fixture.store);
+}
+
 #[test]
 fn a_reader_and_a_slice_give_the_same_objects() {
     let fixture = Fixture::new();
