@@ -244,7 +244,10 @@ fn the_disk_may_be_full_at_every_stage() {
             (&["build", "-q", "-t", "again", "--no-cache", "context"], "again"),
         ];
         for (args, name) in commands {
+            // A collection frees the reserve first, so it works on a full disk.
+            let reserve = fs::metadata(store.join("reserve")).is_ok_and(|file| file.len() == 1 << 20);
             let done = run(args);
+            assert!(done.code == 0 || args[0] != "gc" || !reserve, "step {step}: {}", done.stderr);
             if done.code == 0 {
                 successes += 1;
                 acknowledged.extend((!name.is_empty()).then_some(name));

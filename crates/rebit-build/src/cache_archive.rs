@@ -257,6 +257,7 @@ pub fn import_caches(
             carried.in_use.push(listed.name.clone());
             continue;
         };
+        session.check_space(trees.iter().map(Tree::size).sum())?;
         let mut made = Vec::new();
         for tree in &trees {
             let directory = session.scratch_dir("cache")?;

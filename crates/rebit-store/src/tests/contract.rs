@@ -316,6 +316,13 @@ fn a_quota_is_a_cap_on_everything_under_the_root() {
     let source = std::error::Error::source(&error).unwrap().downcast_ref::<StoreError>();
     assert!(matches!(source, Some(StoreError::Full { limit: l, .. }) if *l == limit), "{error:?}");
     drop(session);
+    // Directories count too, and can be asked for first.
+    let session = fixture.session();
+    let left = limit - fixture.store.file_usage().unwrap().total();
+    session.check_space(left / 2).unwrap();
+    let full = session.check_space(left + 1);
+    assert!(matches!(full, Err(StoreError::Full { .. })), "{full:?}");
+    drop(session);
     let used = fixture.store.du().unwrap().total();
     assert!(used <= limit && used > limit / 2, "{used}");
     collect(&fixture.store);
