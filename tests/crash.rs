@@ -81,7 +81,7 @@ impl Churn {
                         "RUN --mount=type=cache,target=/c echo {round} > /c/{worker} && cp /c/{worker} /ran\n"
                     ));
                 }
-                let path = self.world.write(&format!("context/{file}"), text).display().to_string();
+                let path = self.world.write(&format!("files/{file}"), text).display().to_string();
                 let context = self.world.path("context").display().to_string();
                 (
                     ["build", "-q", "-f", &path, "-t", &name, &context].map(str::to_owned).to_vec(),

@@ -7,8 +7,8 @@ use rebit_oci::Digest;
 use rebit_oci::object::ObjectSource;
 
 use super::*;
-use crate::StoreError;
 use crate::vfs::faulty::{Fault, FaultyVfs};
+use crate::{FindingKind, StoreError};
 
 /// What was acknowledged: a ref is there and whole, or known to be gone.
 type Acknowledged = BTreeMap<&'static str, Option<Digest>>;
@@ -88,7 +88,7 @@ fn anomaly_loop(fault: Fault) -> u64 {
         // nothing belongs to it, and goes with the next collection.
         let torn = fsck(&store).findings;
         let harmless = |finding: &crate::Finding| {
-            finding.kind == crate::FindingKind::PackEntry
+            matches!(finding.kind, FindingKind::PackEntry | FindingKind::PackHeader)
                 && finding.blobs.is_empty()
                 && finding.refs.is_empty()
         };
