@@ -154,12 +154,12 @@ fn commands_may_be_killed_at_any_moment() {
         while killed < until {
             std::thread::sleep(Duration::from_millis(churn.dice.below(60)));
             let victim = churn.dice.below(WORKERS as u64) as usize;
-            for worker in 0..WORKERS {
-                let Some(mut job) = jobs[worker].take() else { continue };
+            for (worker, place) in jobs.iter_mut().enumerate() {
+                let Some(mut job) = place.take() else { continue };
                 // Only our own child, by its handle.
                 let running = job.child.try_wait().unwrap().is_none();
                 if running && worker != victim {
-                    jobs[worker] = Some(job);
+                    *place = Some(job);
                     continue;
                 }
                 if running {
@@ -168,7 +168,7 @@ fn commands_may_be_killed_at_any_moment() {
                 }
                 waited += 1;
                 churn.end(job, running);
-                jobs[worker] = Some(churn.start(worker));
+                *place = Some(churn.start(worker));
             }
         }
         for job in jobs.into_iter().flatten() {

@@ -92,8 +92,11 @@ fn a_cache_in_use_is_left_and_named() {
     assert_eq!(export(&store, &["a"], Compression::None).1.in_use, ["a"]);
 }
 
-/// A tar of entries, made by hand: kind, name, link target, content.
-fn tar(entries: &[(u8, &str, &str, &[u8])]) -> Vec<u8> {
+/// Kind, name, link target, content.
+type Made<'a> = (u8, &'a str, &'a str, &'a [u8]);
+
+/// A tar of entries, made by hand.
+fn tar(entries: &[Made<'_>]) -> Vec<u8> {
     let mut out = Vec::new();
     for (kind, name, link, content) in entries {
         let mut header = [0_u8; 512];
@@ -126,11 +129,9 @@ fn hostile_archives_do_not_leave_the_cache() {
     let outside = root.path().join("outside");
     fs::create_dir(&outside).unwrap();
     let away = outside.to_str().unwrap();
-    let import = |entries: &[(u8, &str, &str, &[u8])]| {
-        import_caches(&store.session().unwrap(), &tar(entries)[..], at(1))
-    };
+    let import = |entries: &[Made<'_>]| import_caches(&store.session().unwrap(), &tar(entries)[..], at(1));
     let up = format!("0/0/../../../../../..{away}/up");
-    let hostile: &[&[(u8, &str, &str, &[u8])]] = &[
+    let hostile: &[&[Made<'_>]] = &[
         &[(b'0', LIST, "", ONE), (b'5', "0/0", "", b""), (b'0', &up, "", b"x")],
         &[(b'0', LIST, "", ONE), (b'2', "0/0/l", away, b""), (b'0', "0/0/l/through", "", b"x")],
         &[(b'0', LIST, "", ONE), (b'2', "0/0", away, b"")],
