@@ -16,6 +16,7 @@ mod differential;
 mod errors;
 mod images;
 mod mounts;
+mod options;
 mod store;
 mod support;
 mod tidy;

@@ -15,6 +15,9 @@
 //!    adds; so does a session that finds a condemned object: it takes the condemnation off that object and
 //!    all below it, in one transaction, or learns that it is gone.
 //!
+//! A session remembers what it has seen uncondemned. When a commit finds a new generation, it sees to what the commit refers to, and
+//! forgets the rest: a later object must not refer to what was condemned meanwhile without taking the condemnation off.
+//!
 //! So when a session sees an object uncondemned, everything below it is uncondemned too, and can only be
 //! condemned later, in a generation above that of the session's lease: by 2 all of it stays until the session
 //! ends. Before it ends, the session has made a ref or a record that reaches what it wants to keep. A hit

@@ -351,3 +351,28 @@ fn refs_to_be_dropped_go_unless_they_were_set_anew() {
     assert_eq!((report.dropped_refs, report.dropped_objects), (1, 0));
     assert_eq!(fixture.store.refs().unwrap().len(), 1);
 }
+
+// S-43: what one session has seen before a collection is not below what it adds after a commit without being looked at again.
+#[test]
+fn nothing_below_what_is_new_stays_condemned() {
+    let fixture = Fixture::new();
+    let first = fixture.session();
+    let leaf = put(&first, b"leaf");
+    first.commit().unwrap();
+    drop(first);
+    let session = fixture.session();
+    assert_eq!(put(&session, b"leaf"), leaf);
+    assert_eq!(collect(&fixture.store).deferred_objects, 1);
+    put(&session, b"anything");
+    session.commit().unwrap();
+    let above = session.put(b"above", &[leaf]).unwrap();
+    session.commit().unwrap();
+    // The process dies before it names anything; the next one finds its object there and relies on it.
+    drop(session);
+    let session = fixture.session();
+    assert_eq!(session.put(b"above", &[]).unwrap(), above);
+    collect(&fixture.store);
+    assert_clean(&fixture.store);
+    name(&session, "ref", &[above]);
+    assert_eq!(read(&fixture.store, &leaf), b"leaf");
+}
