@@ -137,7 +137,7 @@ const ORDERS: &str = "REBIT_STORE_TEST_ORDERS";
 // S-60: what is not synced may be there in part and in any order.
 #[test]
 fn the_power_may_fail_and_any_part_of_what_was_not_synced_be_there() {
-    let orders = std::env::var(ORDERS).ok().map_or(3, |orders| orders.parse().unwrap());
+    let orders = std::env::var(ORDERS).ok().map_or(1, |orders| orders.parse().unwrap());
     let mut operations = 0;
     for seed in 0..orders {
         operations += anomaly_loop(Fault::Reordered(seed));
