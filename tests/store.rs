@@ -44,6 +44,7 @@ fn gc_keeps_the_last_images_without_a_name_and_says_what_it_would_do() {
     world.fsck();
 }
 
+/// S-8.
 #[test]
 fn the_settings_of_the_store_collect_at_the_end_of_a_build() {
     let world = World::new().with_busybox();

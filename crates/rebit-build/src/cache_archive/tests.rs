@@ -55,6 +55,7 @@ fn export(store: &Store, names: &[&str], compression: Compression) -> (Vec<u8>, 
     (out, carried)
 }
 
+// CA-1, CA-4, CA-6, CA-7
 #[test]
 fn caches_come_back_as_they_were_and_replace_what_was_there() {
     let (_from, source) = store();
@@ -78,6 +79,7 @@ fn caches_come_back_as_they_were_and_replace_what_was_there() {
     assert_eq!(target.du().unwrap().objects, 0, "contents of caches went into packs");
 }
 
+// CA-6
 #[test]
 fn a_cache_in_use_is_left_and_named() {
     let (_root, store) = store();
@@ -123,6 +125,7 @@ fn tar(entries: &[Made<'_>]) -> Vec<u8> {
 const ONE: &[u8] =
     br#"{"format": "rebit-caches", "version": 1, "caches": [{"name": "c", "directories": 1}]}"#;
 
+// CA-3, CA-5
 #[test]
 fn hostile_archives_do_not_leave_the_cache() {
     let (root, store) = store();
@@ -149,6 +152,7 @@ fn hostile_archives_do_not_leave_the_cache() {
     }
 }
 
+// CA-2
 #[test]
 fn what_is_no_archive_of_caches_is_refused_by_name() {
     let (_root, store) = store();
