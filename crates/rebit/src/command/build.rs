@@ -147,7 +147,10 @@ fn report(
 fn name_by_digest(session: &Session, image: &StoredImage, now: SystemTime) -> Result<(), CommandError> {
     let digest = image.manifest.digest();
     let name = format!("{UNNAMED}{digest}");
-    let known = session.store().get_ref(&name)?.is_some_and(|found| found.root == image.root);
+    // Its age is told by the hour: a build that finds everything known does not wait for the disk.
+    let fresh = |updated: SystemTime| now.duration_since(updated).is_ok_and(|age| age.as_secs() < 3_600);
+    let known =
+        session.store().get_ref(&name)?.is_some_and(|found| found.root == image.root && fresh(found.updated));
     if known { Ok(()) } else { Ok(session.set_ref(&name, &digest, &image.root, now)?) }
 }
 
