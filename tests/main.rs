@@ -7,6 +7,7 @@
 
 mod build;
 mod calculator;
+mod checks;
 mod context;
 mod copy;
 mod determinism;

@@ -19,7 +19,7 @@ use crate::instruction::{
 use crate::json::{self, Json};
 use crate::lex::{Logical, Part, Physical};
 use crate::span::{Span, Spanned};
-use crate::{check, directive, suggest};
+use crate::{directive, suggest};
 
 /// How long a file may be, in bytes.
 pub const MAX_FILE_BYTES: usize = 4 << 20;
@@ -55,25 +55,24 @@ pub fn parse(text: &str) -> Parsed {
     if text.len() > MAX_FILE_BYTES {
         let message = format!("file has {} bytes, more than {MAX_FILE_BYTES}", text.len());
         diagnostics.push(Diagnostic::new(Code::FileTooLarge, Span::default(), message));
-        return Parsed { file: Dockerfile::default(), diagnostics: diagnostics.finish(None) };
+        return Parsed { file: Dockerfile::default(), diagnostics: diagnostics.finish() };
     }
     let start = if text.starts_with('\u{feff}') { '\u{feff}'.len_utf8() } else { 0 };
     let (directives, start) = directive::read(text, start, &mut diagnostics);
     let escape = directives.escape_char();
     let mut file = Dockerfile { directives, ..Dockerfile::default() };
-    let mut reader = Reader { source: text, next: start, escape, count: 0, diagnostics: &mut diagnostics };
+    let mut reader = Reader::new(text, start, escape, &mut diagnostics);
     while let Some(statement) = reader.statement() {
         reader.place(statement, &mut file);
     }
     let count = reader.count;
+    file.blank_continuations = reader.blank_lines;
     if count == 0 {
         diagnostics.push(Diagnostic::new(Code::EmptyFile, Span::default(), "file has no instruction"));
     } else if file.stages.is_empty() && !diagnostics.has_errors() {
         diagnostics.push(Diagnostic::new(Code::NoStage, Span::default(), "file has no `FROM`"));
     }
-    check::run(&file, &mut diagnostics);
-    let diagnostics = diagnostics.finish(file.directives.check.as_ref().map(|check| &check.value));
-    Parsed { file, diagnostics }
+    Parsed { file, diagnostics: diagnostics.finish() }
 }
 
 /// Reads one trigger of an image config's `OnBuild` list, heredocs included. The escape character is `\`.
@@ -87,7 +86,7 @@ pub fn parse_trigger(text: &str) -> Result<Node<Instruction>, Vec<Diagnostic>> {
         let message = format!("trigger has {} bytes, more than {MAX_FILE_BYTES}", text.len());
         return Err(vec![Diagnostic::new(Code::FileTooLarge, all, message)]);
     }
-    let mut reader = Reader { source: text, next: 0, escape: '\\', count: 0, diagnostics: &mut diagnostics };
+    let mut reader = Reader::new(text, 0, '\\', &mut diagnostics);
     let mut nodes = Vec::new();
     while let Some(statement) = reader.statement() {
         nodes.extend(statement);
@@ -99,7 +98,7 @@ pub fn parse_trigger(text: &str) -> Result<Node<Instruction>, Vec<Diagnostic>> {
     let trigger = nodes.pop().and_then(|node| as_trigger(node, &mut diagnostics));
     match trigger {
         Some(node) if !diagnostics.has_errors() => Ok(node),
-        _ => Err(diagnostics.finish(None)),
+        _ => Err(diagnostics.finish()),
     }
 }
 
@@ -149,10 +148,15 @@ struct Reader<'s, 'd> {
     next: usize,
     escape: char,
     count: usize,
+    blank_lines: Vec<Span>,
     diagnostics: &'d mut Diagnostics,
 }
 
-impl Reader<'_, '_> {
+impl<'s, 'd> Reader<'s, 'd> {
+    fn new(source: &'s str, next: usize, escape: char, diagnostics: &'d mut Diagnostics) -> Self {
+        Self { source, next, escape, count: 0, blank_lines: Vec::new(), diagnostics }
+    }
+
     /// The next instruction: `None` at the end, `Some(None)` if it could not be read.
     fn statement(&mut self) -> Option<Option<Node<Statement>>> {
         let mut comments = Vec::new();
@@ -161,7 +165,7 @@ impl Reader<'_, '_> {
             match line.comment() {
                 Some(comment) if comment.trim().is_empty() => comments.clear(),
                 Some(comment) => comments.push(comment.trim().to_owned()),
-                None if line.text.trim().is_empty() => {}
+                None if line.text.trim().is_empty() => comments.clear(),
                 None => break,
             }
             self.next = line.next();
@@ -175,11 +179,7 @@ impl Reader<'_, '_> {
         self.count += 1;
         let logical = Logical::read(self.source, self.next, self.escape);
         self.next = logical.next;
-        for span in &logical.blank_lines {
-            let diagnostic =
-                Diagnostic::new(Code::EmptyContinuation, *span, "empty line inside a continued line");
-            self.diagnostics.push(diagnostic.with_help("remove it, or put `#` on it"));
-        }
+        self.blank_lines.extend(&logical.blank_lines);
         let part = logical.all().trim();
         let heredocs = self.heredocs(part);
         let node = read_node(part, self.escape, heredocs, self.diagnostics);
