@@ -15,5 +15,6 @@ mod differential;
 mod errors;
 mod images;
 mod mounts;
+mod options;
 mod support;
 mod tidy;

@@ -46,6 +46,20 @@ impl Active {
     }
 }
 
+impl Active {
+    /// What the step left, without what overlayfs needed for it.
+    pub(crate) fn into_left(self) -> Result<ScratchDir, StepProblem> {
+        let work = self.work();
+        fs::remove_dir_all(&work).map_err(|source| failed(&work, source))?;
+        Ok(self.scratch)
+    }
+}
+
+/// The directory within a checkout that is a layer.
+pub(crate) fn files_of(checkout: &Checkout) -> PathBuf {
+    checkout.path().join(FILES)
+}
+
 /// Makes root file systems out of trees.
 pub(crate) trait Snapshotter {
     /// The directories that make up the last tree of `chain`; each tree of the chain is a layer on the one before it.
@@ -102,7 +116,7 @@ impl Snapshotter for Checkouts<'_> {
             held.push(self.layer(lower, *tree)?);
             lower = *tree;
         }
-        let lowers = held.iter().rev().map(|checkout| checkout.path().join(FILES)).collect();
+        let lowers = held.iter().rev().map(files_of).collect();
         Ok(View { lowers, _held: held })
     }
 
@@ -116,9 +130,7 @@ impl Snapshotter for Checkouts<'_> {
 
     fn commit(&self, active: Active, lower: TreeId, upper: TreeId, tree: &Tree) -> Result<(), StepProblem> {
         normalise(&active.upper(), &TreePath::root(), tree)?;
-        let work = active.work();
-        fs::remove_dir_all(&work).map_err(|source| failed(&work, source))?;
-        self.session.publish_checkout(&key::checkout(lower, upper), active.scratch)?;
+        self.session.publish_checkout(&key::checkout(lower, upper), active.into_left()?)?;
         Ok(())
     }
 }
