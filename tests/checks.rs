@@ -68,3 +68,123 @@ fn every_rule_has_a_page_that_is_true() {
         assert!(stem == "README" || Rule::named(stem).is_some_and(|rule| rule.name() == stem), "{name}");
     }
 }
+
+/// `rebit build` of a Dockerfile with these arguments: exit code, standard output, standard error.
+fn ask(world: &World, dockerfile: &str, args: &[&str]) -> (i32, String, String) {
+    world.write("context/Dockerfile", dockerfile);
+    let ended = world.run(["build"].iter().chain(args).chain(&["context"]));
+    (ended.code, ended.stdout, ended.stderr)
+}
+
+#[test]
+fn a_check_builds_nothing_and_its_exit_code_says_whether_it_found_something() {
+    let world = World::new();
+    let (code, out, _) = ask(&world, "FROM nowhere\nCMD [\"a\"]\n", &["--check"]);
+    assert_eq!((code, out.as_str()), (0, "no findings\n"));
+    let (code, out, said) = ask(&world, "FROM nowhere AS Build\nCMD a\n", &["--check"]);
+    assert_eq!((code, out.as_str()), (1, ""));
+    for part in [
+        "warning[StageNameCasing]",
+        "Dockerfile:1:17",
+        "help: name it `build`",
+        "see docs/checks/StageNameCasing.md",
+        "warning[JSONArgsRecommended]",
+        "the check has 2 findings",
+    ] {
+        assert!(said.contains(part), "`{part}` is not in\n{said}");
+    }
+    // A mistake in the file is said with the warnings of the parser, and nothing is looked for in what could not be read.
+    let (code, _, said) = ask(&world, "FROM nowhere AS Build\nRUNN a\n", &["--call=check"]);
+    assert!(code == 1 && said.contains("unknown-instruction") && !said.contains("StageNameCasing"), "{said}");
+}
+
+#[test]
+fn settings_come_from_the_file_or_the_command_line() {
+    let world = World::new();
+    let check = |first: &str, args: &[&str]| {
+        let args: Vec<&str> = ["--check"].iter().chain(args).copied().collect();
+        ask(&world, &format!("{first}\nFROM nowhere AS Build\nCMD a\n"), &args)
+    };
+    let (code, _, said) = check("# check=skip=StageNameCasing", &[]);
+    assert!(code == 1 && said.contains("one finding"), "{said}");
+    assert_eq!(check("# check=skip=all", &[]).0, 0);
+    let given = "--build-arg=BUILDKIT_DOCKERFILE_CHECK=skip=JSONArgsRecommended;error=true";
+    let (code, _, said) = check("# check=skip=all", &[given]);
+    assert!(code == 1 && said.contains("error[StageNameCasing]"), "{said}");
+    let (code, _, said) = check("", &["--build-arg=BUILDKIT_DOCKERFILE_CHECK=nonsense"]);
+    assert!(code == 2 && said.contains("invalid check option `nonsense`"), "{said}");
+    let (_, _, said) = check("# check=skip=StageNameCase", &[]);
+    assert!(said.contains("there is no build check `StageNameCase`"), "{said}");
+    let (code, _, said) = ask(&world, "# check=error=true\nFROM scratch AS Build\nLABEL a=b\n", &[]);
+    assert!(code == 1 && said.contains("error[StageNameCasing]"), "{said}");
+    let (code, _, said) = ask(
+        &world,
+        "FROM scratch AS Build\nLABEL a=b\n",
+        &["--build-arg=BUILDKIT_DOCKERFILE_CHECK=skip=all"],
+    );
+    assert!(code == 0 && !said.contains("warning"), "{said}");
+}
+
+#[test]
+fn variables_of_an_image_in_the_store_are_known() {
+    let world = World::new();
+    ask(&world, "FROM scratch\nENV HOME_OF=/x\nSHELL [\"/s\"]\n", &["-t", "base"]);
+    let (code, _, said) = ask(&world, "FROM base\nCOPY . $HOME_OF\nCMD a\n", &["--check"]);
+    assert_eq!(code, 0, "{said}");
+    let (code, _, said) = ask(&world, "FROM base\nCOPY . $OTHER\n", &["--check"]);
+    assert!(code == 1 && said.contains("`$OTHER` is not defined"), "{said}");
+    assert_eq!(ask(&world, "FROM unknown\nCOPY . $OTHER\n", &["--check"]).0, 0);
+    let args = ["--check", "--build-context=b=docker-image://base"];
+    assert_eq!(ask(&world, "FROM b\nCOPY . $HOME_OF\n", &args).0, 0);
+}
+
+#[test]
+fn ignored_files_are_found_with_the_ignore_file() {
+    let world = World::new();
+    world.write("context/.dockerignore", "hidden\n");
+    let text = "# check=experimental=CopyIgnoredFile\nFROM scratch\nCOPY hidden /\n";
+    let (code, _, said) = ask(&world, text, &["--check"]);
+    assert!(code == 1 && said.contains("warning[CopyIgnoredFile]"), "{said}");
+}
+
+#[test]
+fn programs_get_json() {
+    let world = World::new();
+    let text = "# BASE is what it starts from\nARG BASE=a\n# app is the program\nFROM $BASE AS app\nRUN \
+        --mount=type=secret,id=key,required=true x\nCMD a\n";
+    let (code, out, said) = ask(&world, text, &["--call=check,format=json"]);
+    assert_eq!((code, said.as_str()), (1, ""));
+    let value: serde_json::Value = serde_json::from_str(&out).unwrap();
+    assert_eq!(value["warnings"][0]["ruleName"], "JSONArgsRecommended");
+    assert_eq!(value["warnings"][0]["url"], "docs/checks/JSONArgsRecommended.md");
+    assert_eq!(value["warnings"][0]["location"]["ranges"][0]["start"]["line"], 6);
+    assert_eq!(value["errors"].as_array().map(Vec::len), Some(0));
+    let (code, out, _) = ask(&world, text, &["--call=targets,format=json"]);
+    let value: serde_json::Value = serde_json::from_str(&out).unwrap();
+    assert_eq!((code, &value["targets"][0]["name"]), (0, &serde_json::json!("app")));
+    assert_eq!(value["targets"][0]["description"], "is the program");
+    let (code, out, _) = ask(&world, text, &["--call=outline,format=json", "--target=app"]);
+    let value: serde_json::Value = serde_json::from_str(&out).unwrap();
+    assert_eq!((code, &value["args"][0]["value"]), (0, &serde_json::json!("a")));
+    assert_eq!(value["secrets"][0]["required"], true);
+    let (code, out, _) = ask(&world, "FROM a\nRUNN x\n", &["--call=check,format=json"]);
+    let value: serde_json::Value = serde_json::from_str(&out).unwrap();
+    assert_eq!((code, &value["errors"][0]["ruleName"]), (1, &serde_json::json!("unknown-instruction")));
+}
+
+#[test]
+fn people_get_tables() {
+    let world = World::new();
+    let text = "# tools holds compilers\nFROM a AS tools\nFROM b\n# MODE says how\nARG MODE=fast\n";
+    let (code, out, _) = ask(&world, text, &["--call=targets"]);
+    let expected =
+        "TARGET        BASE   DESCRIPTION\ntools         a      holds compilers\n1 (default)   b\n";
+    assert_eq!((code, out.as_str()), (0, expected));
+    let (code, out, _) = ask(&world, text, &["--call=outline"]);
+    let expected = "target 1\n\nBUILD ARG   VALUE   DESCRIPTION\nMODE        fast    says how\n";
+    assert_eq!((code, out.as_str()), (0, expected));
+    let (code, _, said) = ask(&world, text, &["--call=outline", "--target=none"]);
+    assert!(code == 1 && said.contains("the stages are tools, 1"), "{said}");
+    assert_eq!(ask(&world, text, &["--call=nothing"]).0, 2);
+    assert_eq!(ask(&world, text, &["--call=check", "--check"]).0, 2);
+}
