@@ -74,6 +74,8 @@ codes! {
     DuplicateDirective = "duplicate-directive", Error;
     /// A parser directive has a value it cannot have.
     InvalidDirective = "invalid-directive", Error;
+    /// A comment of the first lines is almost a parser directive.
+    MistypedDirective = "mistyped-directive", Warning;
     /// `# check=` names a build check that does not exist.
     UnknownRule = "unknown-rule", Warning;
     /// A line starts with a word that is no instruction.
@@ -102,6 +104,8 @@ codes! {
     IgnoredFlag = "ignored-flag", Warning;
     /// A variable where none is expanded.
     VariableNotSupported = "variable-not-supported", Error;
+    /// A word has a quote or a brace that is not closed, or a modifier that does not exist.
+    InvalidWord = "invalid-word", Error;
     /// A heredoc without its closing line.
     UnterminatedHeredoc = "unterminated-heredoc", Error;
     /// A heredoc where none can be.

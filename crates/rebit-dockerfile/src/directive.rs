@@ -94,7 +94,10 @@ pub(crate) fn read(source: &str, start: usize, diagnostics: &mut Diagnostics) ->
     let mut seen: Vec<(String, Span)> = Vec::new();
     let mut next = start;
     while let Some(line) = Physical::at(source, next) {
-        let Some((name, value)) = line.comment().and_then(split) else { break };
+        let Some((name, value)) = line.comment().and_then(split) else {
+            mistyped(&line, diagnostics);
+            break;
+        };
         let span = line.trimmed_span();
         next = line.next();
         if let Some((_, first)) = seen.iter().find(|(other, _)| *other == name) {
@@ -141,6 +144,17 @@ fn split(comment: &str) -> Option<(String, &str)> {
     let (name, value) = comment.trim_start().split_once('=')?;
     let (name, value) = (name.trim_end().to_lowercase(), value.trim());
     (matches!(name.as_str(), "syntax" | "escape" | "check") && !value.is_empty()).then_some((name, value))
+}
+
+/// Warns of a comment that is a directive but for a letter or two.
+fn mistyped(line: &Physical<'_>, diagnostics: &mut Diagnostics) {
+    let Some((name, _)) = line.comment().and_then(|comment| comment.split_once('=')) else { return };
+    let close = crate::suggest::closest(name.trim(), ["syntax", "escape", "check"]);
+    if let Some(close) = close.filter(|close| !close.eq_ignore_ascii_case(name.trim())) {
+        let message = format!("`{}` is no parser directive, so this is a comment", name.trim());
+        let diagnostic = Diagnostic::new(Code::MistypedDirective, line.trimmed_span(), message);
+        diagnostics.push(diagnostic.with_help(format!("did you mean `{close}`?")));
+    }
 }
 
 fn unknown_rule(name: &str, span: Span) -> Diagnostic {

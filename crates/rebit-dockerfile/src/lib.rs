@@ -58,3 +58,4 @@ pub use parse::{
     MAX_DIAGNOSTICS, MAX_FILE_BYTES, MAX_HEREDOCS, MAX_INSTRUCTIONS, Parsed, parse, parse_trigger,
 };
 pub use span::{Position, SourceFile, Span, Spanned};
+pub use suggest::closest;

@@ -165,7 +165,9 @@ impl Linter<'_> {
     }
 
     fn shell_form(&mut self, command: &Command, name: &str, span: Span, scope: &Scope) {
-        if let (Command::Shell(_), false) = (command, scope.has_shell) {
+        let Command::Shell(line) = command else { return };
+        // The parser has said of what is almost an array what is wrong with it.
+        if !scope.has_shell && !crate::json::looks_like_array(&line.value) {
             let message = format!("{name} in shell form: the program does not get signals");
             let help = format!("write it as a JSON array: `{name} [\"program\", \"argument\"]`");
             self.report(Rule::JsonArgsRecommended, span, message, help);

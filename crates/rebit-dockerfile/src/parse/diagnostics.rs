@@ -25,6 +25,11 @@ impl Diagnostics {
         more.severity = more.severity.max(diagnostic.severity);
     }
 
+    /// How many findings there are.
+    pub(crate) fn count(&self) -> usize {
+        self.list.len()
+    }
+
     /// Whether further findings are dropped.
     pub(crate) fn is_full(&self) -> bool {
         self.more.is_some()

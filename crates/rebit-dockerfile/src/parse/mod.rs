@@ -6,6 +6,7 @@ mod files;
 mod run;
 #[cfg(test)]
 mod tests;
+mod words;
 
 pub(crate) use diagnostics::Diagnostics;
 
@@ -149,12 +150,28 @@ struct Reader<'s, 'd> {
     escape: char,
     count: usize,
     blank_lines: Vec<Span>,
+    /// Whether something that is almost a `FROM` could not be read.
+    lost_from: bool,
+    /// Whether nothing was found in the instruction that was read last.
+    is_clean: bool,
+    /// The end of the line before, if it looks as if it went on.
+    open_end: Option<Span>,
     diagnostics: &'d mut Diagnostics,
 }
 
 impl<'s, 'd> Reader<'s, 'd> {
     fn new(source: &'s str, next: usize, escape: char, diagnostics: &'d mut Diagnostics) -> Self {
-        Self { source, next, escape, count: 0, blank_lines: Vec::new(), diagnostics }
+        Self {
+            source,
+            next,
+            escape,
+            count: 0,
+            blank_lines: Vec::new(),
+            lost_from: false,
+            is_clean: false,
+            open_end: None,
+            diagnostics,
+        }
     }
 
     /// The next instruction: `None` at the end, `Some(None)` if it could not be read.
@@ -182,7 +199,16 @@ impl<'s, 'd> Reader<'s, 'd> {
         self.blank_lines.extend(&logical.blank_lines);
         let part = logical.all().trim();
         let heredocs = self.heredocs(part);
-        let node = read_node(part, self.escape, heredocs, self.diagnostics);
+        let (word, _) = part.split_word();
+        let before = self.diagnostics.count();
+        let open_end = std::mem::replace(&mut self.open_end, open_end(part));
+        let Some(name) = known_name(word, open_end, self.escape, self.diagnostics) else {
+            self.lost_from |= suggest::closest(word.text(), NAMES) == Some("FROM");
+            return Some(None);
+        };
+        let node = read_node(part, name, self.escape, heredocs, self.diagnostics);
+        self.lost_from |= node.is_none() && name == "FROM";
+        self.is_clean = self.diagnostics.count() == before;
         Some(node.map(|node| Node { comments, ..node }))
     }
 
@@ -207,6 +233,10 @@ impl<'s, 'd> Reader<'s, 'd> {
         let Some(node) = statement else { return };
         let outside = file.stages.is_empty();
         let (value, node) = node.take();
+        // One mistake is reported once.
+        if self.is_clean {
+            words::check(&value, self.escape, self.diagnostics);
+        }
         match value {
             Statement::From(from) => {
                 let name = from.name.as_ref().map(|name| name.value.to_lowercase());
@@ -216,14 +246,22 @@ impl<'s, 'd> Reader<'s, 'd> {
             Statement::Instruction(Instruction::Arg(arg)) if outside => {
                 file.global_args.push(node.map(|()| arg))
             }
-            Statement::Instruction(instruction) => match file.stages.last_mut() {
-                Some(stage) => stage.instructions.push(node.map(|()| instruction)),
-                None => {
-                    let message = format!("{} before the first FROM", instruction.name());
-                    let diagnostic = Diagnostic::new(Code::InstructionBeforeFrom, node.keyword.span, message);
-                    self.diagnostics.push(diagnostic.with_help("only ARG may come before FROM"));
-                }
-            },
+            Statement::Instruction(instruction) => {
+                self.place_in_stage(node.map(|()| instruction), file);
+            }
+        }
+    }
+
+    fn place_in_stage(&mut self, node: Node<Instruction>, file: &mut Dockerfile) {
+        match file.stages.last_mut() {
+            Some(stage) => stage.instructions.push(node),
+            // What could not be read was the FROM.
+            None if self.lost_from => {}
+            None => {
+                let message = format!("{} before the first FROM", node.value.name());
+                let diagnostic = Diagnostic::new(Code::InstructionBeforeFrom, node.keyword.span, message);
+                self.diagnostics.push(diagnostic.with_help("only ARG may come before FROM"));
+            }
         }
     }
 }
@@ -243,12 +281,12 @@ fn can_have_heredocs(part: Part<'_>, outer: bool) -> bool {
 /// Reads a logical line. `None` if there is nothing to make a node of; then there is a diagnostic.
 fn read_node(
     part: Part<'_>,
+    name: &'static str,
     escape: char,
     heredocs: Vec<Heredoc>,
     diagnostics: &mut Diagnostics,
 ) -> Option<Node<Statement>> {
     let (word, rest) = part.split_word();
-    let name = known_name(word, diagnostics)?;
     let (flags, args) = Flags::take(rest);
     let end = heredocs.last().map_or(part.span().end, |heredoc| heredoc.end_span.end);
     let heredoc_text =
@@ -266,7 +304,19 @@ fn read_node(
     })
 }
 
-fn known_name(word: Part<'_>, diagnostics: &mut Diagnostics) -> Option<&'static str> {
+/// The last characters of a line that cannot be the end of a command.
+fn open_end(part: Part<'_>) -> Option<Span> {
+    let text = part.text();
+    let end = ["&&", "||", "|", ";", ",", "("].into_iter().find(|end| text.ends_with(end))?;
+    Some(part.from(text.len() - end.len()).span())
+}
+
+fn known_name(
+    word: Part<'_>,
+    open_end: Option<Span>,
+    escape: char,
+    diagnostics: &mut Diagnostics,
+) -> Option<&'static str> {
     let found = NAMES.into_iter().find(|name| name.eq_ignore_ascii_case(word.text()));
     if found.is_none() {
         let message = match word.text() {
@@ -274,9 +324,12 @@ fn known_name(word: Part<'_>, diagnostics: &mut Diagnostics) -> Option<&'static 
             text => format!("unknown instruction `{text}`"),
         };
         let diagnostic = Diagnostic::new(Code::UnknownInstruction, word.span(), message);
-        diagnostics.push(match suggest::closest(word.text(), NAMES) {
-            Some(name) => diagnostic.with_help(format!("did you mean `{name}`?")),
-            None => diagnostic,
+        diagnostics.push(match (suggest::closest(word.text(), NAMES), open_end) {
+            (Some(name), _) => diagnostic.with_help(format!("did you mean `{name}`?")),
+            (None, Some(end)) => diagnostic
+                .with_label(end, "the line before ends here")
+                .with_help(format!("put `{escape}` at the end of the line before to go on with it")),
+            (None, None) => diagnostic,
         });
     }
     found

@@ -79,6 +79,12 @@ impl Line<'_, '_> {
                         MountError::UnknownKey { closest: Some(key), .. } => {
                             diagnostic.with_help(format!("did you mean `{key}`?"))
                         }
+                        MountError::InvalidValue { key, .. } if key == "type" => {
+                            diagnostic.with_help("the types are bind, cache, tmpfs, secret and ssh")
+                        }
+                        MountError::InvalidValue { key, .. } if key == "sharing" => {
+                            diagnostic.with_help("use `shared`, `private` or `locked`")
+                        }
                         MountError::VariableInFrom => diagnostic
                             .with_help("name a stage with `FROM $VARIABLE AS name` and mount from that name"),
                         _ => diagnostic,

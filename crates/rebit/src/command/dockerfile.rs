@@ -232,7 +232,7 @@ pub(crate) fn plan(
 ) -> Result<Planned, CommandError> {
     let options = PlanOptions { contexts: input.named.clone(), ..plan_options(source)? };
     let planned = rebit_build::plan(&input.parsed.file, &options, bases)
-        .map_err(|error| build_error::plan_error(&input.file, &error))?;
+        .map_err(|error| build_error::plan_error(&input.file, &input.parsed.file, &error))?;
     for name in planned.unused_build_args.iter().filter(|name| *name != lint::BUILD_ARG) {
         say(format!("warning: no ARG of a needed stage takes the build argument `{name}`"));
     }
