@@ -160,7 +160,7 @@ pub fn debug(
 ) -> Result<Exit, StepProblem> {
     let trees = Trees::new(session);
     let (empty, _) = trees.store(Tree::with_root(Metadata::directory(failed.epoch)))?;
-    let snapshotter = Checkouts::new(session, &trees, empty);
+    let snapshotter = Checkouts::new(session, &trees, empty, now);
     let graph = Graph::empty(failed.epoch);
     let environment = RunEnvironment {
         session,

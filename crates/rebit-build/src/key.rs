@@ -150,6 +150,13 @@ pub(crate) fn checkout(lower: TreeId, upper: TreeId) -> String {
     preimage.key().to_string()
 }
 
+/// Which directories hold the difference of `lower` to another tree.
+pub(crate) fn checkouts_of(lower: TreeId) -> Preimage {
+    let mut preimage = Preimage::new("checkouts", 1);
+    preimage.add("lower tree", lower.as_bytes());
+    preimage
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

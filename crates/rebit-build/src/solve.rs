@@ -125,7 +125,7 @@ pub fn execute(graph: &Graph, inputs: &BuildInputs<'_>) -> Result<Built, BuildEr
             rebit_layer::StoreError::Object { source } => BuildError::Object(source),
             _ => unreachable!("a tree of one directory is within every limit"),
         })?;
-    let snapshotter = Checkouts::new(inputs.session, &trees, empty);
+    let snapshotter = Checkouts::new(inputs.session, &trees, empty, inputs.options.now);
     let failures = Failures { graph, scope: inputs.scope, now: inputs.options.now };
     let solver = Solver {
         graph,

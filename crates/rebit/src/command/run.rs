@@ -20,6 +20,7 @@ pub(crate) fn run(flags: &Flags, command: &Run) -> Result<(), CommandError> {
         }
     }
     let request = RunRequest {
+        now: environment::now(),
         entrypoint: command.entrypoint.clone().map(|program| vec![program]),
         arguments: command.arguments.clone(),
         env,
