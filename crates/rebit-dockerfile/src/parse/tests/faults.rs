@@ -150,6 +150,9 @@ fn mistakes_are_explained_once() {
     let help = "write `COPY b …`; `.` is the working directory";
     explained("FROM a\nCOPY b", Code::MissingArgument, "b", help);
     explained("FROM a\nCMD ['b', 'c']", Code::InvalidJson, "['b', 'c']", "write `[\"b\", \"c\"]`");
+    let help = "say where it is: `target=/PATH`";
+    let at = "--mount=type=cache";
+    explained("FROM a\nRUN --mount=type=cache b", Code::InvalidFlagValue, at, help);
     explained("# syntx=a\nFROM a", Code::MistypedDirective, "# syntx=a", "did you mean `syntax`?");
     assert_eq!(warnings("# a=b\nFROM a"), []);
 }
