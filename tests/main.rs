@@ -8,6 +8,7 @@
 mod build;
 mod caches;
 mod calculator;
+mod checks;
 mod context;
 mod copy;
 mod crash;

@@ -82,8 +82,11 @@ pub(crate) struct Build {
     #[arg(short, long, value_name = "type=TYPE[,dest=PATH]")]
     pub(crate) output: Vec<String>,
     /// Check the Dockerfile and build nothing; a finding makes the exit code 1.
-    #[arg(long)]
+    #[arg(long, conflicts_with = "call")]
     pub(crate) check: bool,
+    /// Answer a question about the Dockerfile instead: check, outline (what a stage takes) or targets (the stages).
+    #[arg(long, value_name = "build|check|outline|targets[,format=json]", value_parser = parse_call, default_value = "build", hide_default_value = true)]
+    pub(crate) call: Call,
     /// Do not use what is known of earlier builds.
     #[arg(long)]
     pub(crate) no_cache: bool,
@@ -486,6 +489,51 @@ pub(crate) enum Document {
     Config,
 }
 
+/// What `--call` asks for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Call {
+    pub(crate) question: Question,
+    /// The answer is for a program.
+    pub(crate) json: bool,
+}
+
+impl Call {
+    /// `--check`.
+    pub(crate) const CHECK: Self = Self { question: Question::Check, json: false };
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Question {
+    /// None: build.
+    Build,
+    /// What is wrong with the file?
+    Check,
+    /// What does a stage take?
+    Outline,
+    /// Which stages are there?
+    Targets,
+}
+
+fn parse_call(text: &str) -> Result<Call, String> {
+    let mut fields = text.split(',');
+    let question = match fields.next().unwrap_or_default() {
+        "build" => Question::Build,
+        "check" | "lint" => Question::Check,
+        "outline" => Question::Outline,
+        "targets" => Question::Targets,
+        other => return Err(format!("`{other}` is not build, check, outline or targets")),
+    };
+    let mut call = Call { question, json: false };
+    for field in fields {
+        match field {
+            "format=json" => call.json = true,
+            "format=text" => call.json = false,
+            other => return Err(format!("`{other}` is not format=json or format=text")),
+        }
+    }
+    Ok(call)
+}
+
 /// Bytes, with an optional K, M, G or T (powers of 1024).
 pub(crate) fn parse_size(text: &str) -> Result<u64, String> {
     let digits = text.trim_end_matches(|c: char| c.is_ascii_alphabetic());
@@ -525,6 +573,13 @@ mod tests {
     #[test]
     fn the_command_line_is_consistent() {
         Flags::command().debug_assert();
+    }
+
+    #[test]
+    fn calls_have_a_question_and_a_format() {
+        assert_eq!(parse_call("check,format=json"), Ok(Call { question: Question::Check, json: true }));
+        assert_eq!(parse_call("targets"), Ok(Call { question: Question::Targets, json: false }));
+        assert!(parse_call("none").is_err() && parse_call("check,format=xml").is_err());
     }
 
     #[test]

@@ -3,6 +3,7 @@
 mod build;
 mod build_error;
 mod cache;
+mod call;
 mod context;
 mod debug;
 mod dockerfile;
