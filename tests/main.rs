@@ -7,14 +7,18 @@
 
 mod applications;
 mod build;
+mod caches;
 mod calculator;
+mod checks;
 mod context;
 mod copy;
+mod crash;
 mod determinism;
 mod differential;
 mod errors;
 mod images;
 mod mounts;
 mod options;
+mod store;
 mod support;
 mod tidy;

@@ -10,6 +10,7 @@ mod error;
 mod flags;
 mod output;
 mod progress;
+mod settings;
 mod signal;
 
 use std::process::ExitCode;

@@ -15,18 +15,16 @@ use crate::error::{CommandError, ExitKind, hint_of, printable};
 const ENOEXEC: i32 = 8;
 
 /// Shows why a file cannot be planned.
-pub(crate) fn plan_error(file: &SourceFile, dockerfile: &Dockerfile, error: &PlanError) -> CommandError {
-    let stages = || dockerfile.stages.iter().filter_map(|stage| stage.name.as_deref());
+pub(crate) fn plan_error(file: &SourceFile, parsed: &Dockerfile, error: &PlanError) -> CommandError {
     let hint = match &error.problem {
-        PlanProblem::Base { reference, source: rebit_build::plan::BasesError::NotFound }
-            if let Some(stage) = closest(reference.familiar().trim_end_matches(":latest"), stages()) =>
-        {
-            Some(format!("there is a stage `{stage}`"))
+        PlanProblem::Base { reference, source: rebit_build::plan::BasesError::NotFound } => {
+            let name = reference.familiar();
+            let stages = parsed.stages.iter().filter_map(|stage| stage.name.as_deref());
+            Some(match closest(name.trim_end_matches(":latest"), stages) {
+                Some(stage) => format!("did you mean the stage `{stage}`?"),
+                None => format!("bring it into the store first: `rebit import SOURCE store:{name}`"),
+            })
         }
-        PlanProblem::Base { reference, source: rebit_build::plan::BasesError::NotFound } => Some(format!(
-            "bring it into the store first: `rebit import SOURCE store:{}`",
-            reference.familiar()
-        )),
         PlanProblem::UnknownTarget { stages, .. } if !stages.is_empty() => {
             Some(format!("the stages are {}", stages.join(", ")))
         }
@@ -88,7 +86,7 @@ fn source_hint(context: &Context, path: &str) -> Option<String> {
     names.sort();
     let close = closest(name, names.iter().map(String::as_str))?;
     let close = if parent.is_empty() { close.to_owned() } else { format!("{parent}/{close}") };
-    (!context.ignore.matches(&close)).then(|| format!("there is `{}`", printable(&close)))
+    (!context.ignore.matches(&close)).then(|| format!("did you mean `{}`?", printable(&close)))
 }
 
 fn at_place(
