@@ -77,7 +77,6 @@ impl GitSource {
         self.query(query)?;
         if let Some(checksum) = &self.checksum {
             check_commit(checksum)?;
-            self.reference = self.reference.or_else(|| Some(checksum.clone()));
         }
         match &self.reference {
             Some(name) if !is_reference(name) => Err(bad(name)),
@@ -141,7 +140,7 @@ impl GitSource {
     #[must_use]
     pub fn commit(&self) -> Option<&str> {
         let full = |text: &&str| is_full_commit(text);
-        self.reference.as_deref().filter(full).or_else(|| self.checksum.as_deref().filter(full))
+        self.checksum.as_deref().filter(full).or_else(|| self.reference.as_deref().filter(full))
     }
 }
 
@@ -176,13 +175,17 @@ fn has_control(text: &str) -> bool {
     text.chars().any(|c| c.is_control() || c.is_whitespace())
 }
 
-/// What git-check-ref-format(1) forbids, as far as it could be taken for something else than a name.
-fn is_reference(name: &str) -> bool {
+/// Whether a text can be the name of a branch, tag or other reference, complete or not: the rules of git-check-ref-format(1), by
+/// which it is a path that stays where it is, too.
+#[must_use]
+pub fn is_reference(name: &str) -> bool {
     let forbidden = |c: char| c.is_control() || " ~^:?*[\\".contains(c);
+    let hidden = |part: &str| part.starts_with('.') || part.ends_with(".lock");
     !name.starts_with(['-', '+', '/'])
         && !name.ends_with(['/', '.'])
         && !name.contains("..")
         && !name.contains("@{")
         && !name.contains("//")
         && !name.contains(forbidden)
+        && !name.split('/').any(hidden)
 }

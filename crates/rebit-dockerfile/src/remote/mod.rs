@@ -8,7 +8,7 @@ mod git;
 #[cfg(test)]
 mod tests;
 
-pub use git::{GitSource, is_full_commit};
+pub use git::{GitSource, is_full_commit, is_reference};
 
 /// A source that comes over the network.
 #[derive(Debug, Clone, PartialEq, Eq)]

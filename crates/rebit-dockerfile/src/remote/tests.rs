@@ -89,7 +89,7 @@ fn addresses_are_told_apart() {
             "https://host/x.git?submodules=x",
             "`x` is neither true nor false, which the option `submodules` of the git address needs",
         ),
-        ("https://host/x.git?checksum=ABC1", "git https://host/x.git ref=abc1 checksum=abc1"),
+        ("https://host/x.git?checksum=ABC1", "git https://host/x.git checksum=abc1"),
         ("https://host/x.git?commit=abc1#v1", "git https://host/x.git ref=v1 checksum=abc1"),
         ("https://host/x.git?checksum=xyz", "`xyz` is not a commit: 1 to 64 hexadecimal digits"),
         (
@@ -105,6 +105,7 @@ fn addresses_are_told_apart() {
         ("https://host/x.git?depth=1", "`depth` is no option of a git address"),
         ("https://host/x.git#-x", "`-x` cannot be the name of a branch, tag or commit"),
         ("https://host/x.git#a..b", "`a..b` cannot be the name of a branch, tag or commit"),
+        ("https://host/x.git#a/.b", "`a/.b` cannot be the name of a branch, tag or commit"),
         ("https://host/x.git#a^", "`a^` cannot be the name of a branch, tag or commit"),
     ] {
         assert_eq!(shown(RemoteSource::parse(text)), expected, "{text}");
