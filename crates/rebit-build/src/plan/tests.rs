@@ -39,6 +39,7 @@ fn options(args: &[(&str, &str)]) -> PlanOptions {
         platform: platform.clone(),
         build_platform: platform,
         epoch: None,
+        context_epoch: None,
         labels: BTreeMap::new(),
         contexts: BTreeMap::new(),
         offline: false,

@@ -19,6 +19,17 @@ pub struct GitSource {
     pub submodules: Option<bool>,
 }
 
+/// The repository without credentials, and what is wanted of it after `#`.
+impl std::fmt::Display for GitSource {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&redacted(&self.remote))?;
+        if self.reference.is_some() || self.subdir.is_some() {
+            write!(f, "#{}", self.reference.as_deref().unwrap_or_default())?;
+        }
+        self.subdir.as_ref().map_or(Ok(()), |subdir| write!(f, ":{subdir}"))
+    }
+}
+
 impl GitSource {
     /// Reads an address; `None` when it is not that of a git repository.
     pub(super) fn parse(text: &str) -> Result<Option<Self>, RemoteSourceError> {

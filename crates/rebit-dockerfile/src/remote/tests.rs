@@ -137,6 +137,19 @@ fn a_checksum_beside_the_address_has_to_agree_with_it() {
 }
 
 #[test]
+fn a_git_source_is_shown_without_credentials() {
+    for (text, expected) in [
+        ("https://u:p@host/x.git", "https://host/x.git"),
+        ("https://host/x.git?tag=v1", "https://host/x.git#refs/tags/v1"),
+        ("git@host:x?subdir=d", "git@host:x#:d"),
+        ("git@host:x#a:d", "git@host:x#a:d"),
+    ] {
+        let Some(RemoteSource::Git(git)) = RemoteSource::parse(text).unwrap() else { panic!("{text}") };
+        assert_eq!(git.to_string(), expected);
+    }
+}
+
+#[test]
 fn names_come_from_the_path() {
     for (url, expected) in [
         ("http://host", None),

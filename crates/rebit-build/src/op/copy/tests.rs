@@ -46,7 +46,7 @@ fn op(sources: &[&str], dest: &str) -> CopyOp {
 fn copy(op: &CopyOp, source: &[&str], lower: &[&str]) -> Result<Tree, StepProblem> {
     let objects = MemoryObjects::new();
     let (source, lower) = (Arc::new(tree(&objects, source)), tree(&objects, lower));
-    let selection = select(op, &source, &objects, EPOCH, "the build context")?;
+    let selection = select(op, &source, &[], &objects, EPOCH, "the build context")?;
     place(op, &selection, &lower, &objects, EPOCH)
 }
 
@@ -124,7 +124,7 @@ fn a_selection_is_described_by_what_is_copied() {
         let objects = MemoryObjects::new();
         let source = Arc::new(tree(&objects, source));
         let mut preimage = Preimage::new("test", 1);
-        select(&op(&[path], "/"), &source, &objects, EPOCH, "").unwrap().describe(&mut preimage);
+        select(&op(&[path], "/"), &source, &[], &objects, EPOCH, "").unwrap().describe(&mut preimage);
         preimage.key()
     };
     assert_eq!(describe(&["d/x", "other"], "d"), describe(&["d/x", "changed"], "d"));
@@ -269,7 +269,7 @@ fn parents_have_the_metadata_of_the_source() {
     lower.insert(TreePath::parse("p").unwrap(), node, &Metadata::default()).unwrap();
     let source = Arc::new(tree(&objects, &source));
     let op = flagged(&["parents", "chown=3:4", "chmod=0711"], &["p/q/x"], "/");
-    let selection = select(&op, &source, &objects, EPOCH, "").unwrap();
+    let selection = select(&op, &source, &[], &objects, EPOCH, "").unwrap();
     let placed = place(&op, &selection, &lower, &objects, EPOCH).unwrap();
     assert_eq!(metadata(&placed, "p"), (0o700, 9, 0));
     assert_eq!(metadata(&placed, "p/q"), (0o711, 3, 4));
@@ -317,7 +317,7 @@ fn what_is_excluded_is_not_described() {
         let source = Arc::new(tree(&objects, source));
         let mut preimage = Preimage::new("test", 1);
         let op = flagged(flags, &[path], "/");
-        select(&op, &source, &objects, EPOCH, "").unwrap().describe(&mut preimage);
+        select(&op, &source, &[], &objects, EPOCH, "").unwrap().describe(&mut preimage);
         preimage.key()
     };
     let exclude = ["exclude=o"];
@@ -375,7 +375,7 @@ fn archives_are_unpacked_over_what_is_there() {
     let source = Arc::new(source);
     let add = |flags: &[&str], sources: &[&str], dest: &str, lower: &[&str]| {
         let op = flagged(flags, sources, dest);
-        let selection = select(&op, &source, &objects, EPOCH, "").unwrap();
+        let selection = select(&op, &source, &[], &objects, EPOCH, "").unwrap();
         place(&op, &selection, &tree(&objects, lower), &objects, EPOCH).unwrap()
     };
     let check = |flags: &[&str], sources: &[&str], dest: &str, lower: &[&str], expected: &[&str]| {
