@@ -14,5 +14,6 @@ mod differential;
 mod errors;
 mod images;
 mod mounts;
+mod options;
 mod support;
 mod tidy;

@@ -5,7 +5,7 @@ use rebit_layer::encode::{EncodeOptions, LayerFormat, SegmentCache};
 use rebit_layer::segment::SegmentKey;
 use rebit_layer::{Compare, diff, encode_layer};
 use rebit_oci::config::{ImageConfig, RootFs};
-use rebit_oci::manifest::{MediaType, descriptor, write_manifest};
+use rebit_oci::manifest::{MediaType, descriptor, write_annotated_manifest};
 use rebit_oci::{ObjectId, Raw, TreeId};
 use rebit_store::Session;
 
@@ -87,7 +87,8 @@ pub(crate) fn commit(
         .iter()
         .map(|layer| descriptor(oci_type(&layer.media_type), layer.digest, layer.size))
         .collect();
-    let manifest = write_manifest(config_descriptor, layer_descriptors)?;
+    let annotations = &inputs.options.annotations;
+    let manifest = write_annotated_manifest(config_descriptor, layer_descriptors, annotations)?;
     Ok(Built { manifest, config, layers, trees: state.chain })
 }
 

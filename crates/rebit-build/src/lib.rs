@@ -18,6 +18,7 @@
 
 mod commit;
 mod context;
+mod debug;
 mod error;
 mod explain;
 pub mod fetch;
@@ -26,6 +27,7 @@ pub mod graph;
 mod key;
 mod op;
 pub mod plan;
+pub mod platform;
 pub mod progress;
 mod record;
 pub mod remote;
@@ -39,6 +41,7 @@ pub mod user;
 
 pub use commit::{Built, SessionSegments};
 pub use context::{Context, ContextRoot, read_archive};
+pub use debug::{DebugRequest, FailedStep, debug, last_failure, shell};
 pub use error::{BuildError, StepProblem};
 pub use explain::StepReport;
 pub use fetch::Fetch;
@@ -49,4 +52,4 @@ pub use plan::{Planned, plan};
 pub use progress::Progress;
 pub use remote::{Remote, RemoteError};
 pub use run_image::{RunRequest, run_image};
-pub use solve::{BuildInputs, BuildOptions, Images, execute, last_report};
+pub use solve::{BuildInputs, BuildOptions, Images, NoCache, execute, last_report};

@@ -29,11 +29,13 @@ pub(crate) struct Flags {
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
     /// Build an image from a Dockerfile.
-    Build(Build),
+    Build(Box<Build>),
     /// Show what a build would do, without doing it.
     Plan(Plan),
     /// Say why the steps of the last build were executed or known.
     Why(Why),
+    /// Open a shell in what a failed RUN step left.
+    Debug(Debug),
     /// Bring an image, or a root file system, into the store.
     Import(Import),
     /// Write an image to an OCI layout or an archive.
@@ -85,6 +87,12 @@ pub(crate) struct Build {
     /// Do not use what is known of earlier builds.
     #[arg(long)]
     pub(crate) no_cache: bool,
+    /// Do not use what is known of earlier builds for these stages.
+    #[arg(long, value_name = "STAGE,…")]
+    pub(crate) no_cache_filter: Vec<String>,
+    /// Add an annotation to the image's manifest.
+    #[arg(long = "annotation", value_name = "NAME=VALUE")]
+    pub(crate) annotations: Vec<String>,
     /// Let RUN --mount=type=secret use a secret; id=NAME[,src=FILE|,env=VARIABLE].
     #[arg(long = "secret", value_name = "id=NAME[,src=FILE]")]
     pub(crate) secrets: Vec<String>,
@@ -141,6 +149,15 @@ pub(crate) struct BuildSource {
     /// Add a line to /etc/hosts of RUN steps.
     #[arg(long = "add-host", value_name = "NAME:ADDRESS")]
     pub(crate) add_hosts: Vec<String>,
+    /// Allow what a Dockerfile must not do unasked: security.insecure is RUN without confinement.
+    #[arg(long, value_name = "PERMISSION")]
+    pub(crate) allow: Vec<String>,
+    /// The size of /dev/shm in RUN steps, e.g. 128m [default: 64m].
+    #[arg(long, value_name = "SIZE", value_parser = parse_size)]
+    pub(crate) shm_size: Option<u64>,
+    /// Limit a resource of RUN steps, e.g. nofile=1024:2048.
+    #[arg(long = "ulimit", value_name = "NAME=SOFT[:HARD]")]
+    pub(crate) ulimits: Vec<String>,
     /// How the modes of context files are taken.
     #[arg(long, value_enum, default_value_t, value_name = "HOW")]
     pub(crate) context_modes: ContextModes,
@@ -162,6 +179,25 @@ pub(crate) struct Why {
     /// Print JSON.
     #[arg(long)]
     pub(crate) json: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Debug {
+    /// The context of the build [default: that of the build that failed last].
+    #[arg(value_name = "CONTEXT")]
+    pub(crate) context: Option<String>,
+    /// The Dockerfile of the build [default: CONTEXT/Dockerfile].
+    #[arg(short, long, value_name = "FILE", requires = "context")]
+    pub(crate) file: Option<PathBuf>,
+    /// Let the step's mounts use a secret, as in `rebit build`.
+    #[arg(long = "secret", value_name = "id=NAME[,src=FILE]")]
+    pub(crate) secrets: Vec<String>,
+    /// Let the step's mounts use an SSH agent, as in `rebit build`.
+    #[arg(long = "ssh", value_name = "default|NAME=SOCKET")]
+    pub(crate) agents: Vec<String>,
+    /// What to run instead of the step's shell.
+    #[arg(value_name = "PROGRAM", last = true)]
+    pub(crate) program: Vec<String>,
 }
 
 #[derive(Debug, Args)]

@@ -61,6 +61,7 @@ fn needs_namespace(command: &Command) -> bool {
         command,
         Command::Build(_)
             | Command::Run(_)
+            | Command::Debug(_)
             | Command::Cache(_)
             | Command::Gc(_)
             | Command::Du(_)

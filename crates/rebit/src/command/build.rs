@@ -5,7 +5,7 @@ use std::io;
 use std::path::Path;
 use std::time::SystemTime;
 
-use rebit_build::{BuildInputs, BuildOptions, HostNetwork, Progress, execute};
+use rebit_build::{BuildInputs, BuildOptions, Graph, HostNetwork, NoCache, Progress, execute};
 use rebit_image::transport::ImageNames;
 use rebit_image::{Place, StoredImage};
 use rebit_layer::{Changeset, CheckoutOptions, Tree, Whiteouts, checkout};
@@ -16,8 +16,8 @@ use serde_json::json;
 
 use super::dockerfile::{self, StoreBases};
 use super::output_flag::{self, BuildOutput};
-use super::secret_flag;
 use super::{UNNAMED, build_error, compression, store_name};
+use super::{limit_flag, secret_flag};
 use crate::error::CommandError;
 use crate::flags::{Build, Flags, ProgressFlag};
 use crate::output::{line, say, size};
@@ -29,6 +29,7 @@ pub(crate) fn build(flags: &Flags, command: &Build) -> Result<(), CommandError> 
     let outputs =
         command.output.iter().map(|text| output_flag::parse(text)).collect::<Result<Vec<_>, _>>()?;
     let add_hosts = dockerfile::add_hosts(&command.source)?;
+    let annotations = limit_flag::annotations(&command.annotations)?;
     let secrets = secret_flag::read(&command.secrets, &command.agents)?;
     let progress = if command.quiet { ProgressFlag::Quiet } else { command.progress };
     let stop = signal::stop_flag()?;
@@ -52,10 +53,11 @@ pub(crate) fn build(flags: &Flags, command: &Build) -> Result<(), CommandError> 
         stop: &stop,
         host: &HostNetwork { resolv_conf: environment::resolv_conf(), add_hosts },
         secrets: &secrets,
-        scope: &dockerfile::scope(&command.source),
+        scope: &dockerfile::scope(&command.source.context, command.source.file.as_deref()),
         options: BuildOptions {
             compression: compression(command.compression),
-            no_cache: command.no_cache,
+            no_cache: no_cache(command, &planned.graph)?,
+            annotations,
             jobs: command.jobs.unwrap_or_else(environment::processors),
             now,
         },
@@ -73,6 +75,28 @@ pub(crate) fn build(flags: &Flags, command: &Build) -> Result<(), CommandError> 
     let digest = image.manifest.digest().to_string();
     // An archive on standard output leaves no room for a line of text.
     if outputs.iter().any(BuildOutput::is_stdout) { Ok(()) } else { line(digest) }
+}
+
+/// Whose steps are executed whatever is known; a name that is no stage of this build is a mistake.
+fn no_cache(command: &Build, graph: &Graph) -> Result<NoCache, CommandError> {
+    if command.no_cache {
+        return Ok(NoCache::All);
+    }
+    let names: Vec<String> =
+        command.no_cache_filter.iter().flat_map(|text| text.split(',')).map(str::to_owned).collect();
+    let known = |name: &&String| {
+        graph.stages.iter().any(|stage| {
+            stage.name.as_ref().is_some_and(|known| known.eq_ignore_ascii_case(name))
+                || stage.index.to_string() == **name
+        })
+    };
+    match names.iter().find(|name| !known(name)) {
+        Some(name) => {
+            Err(CommandError::usage(format!("--no-cache-filter: this build has no stage `{name}`")))
+        }
+        None if names.is_empty() => Ok(NoCache::Nothing),
+        None => Ok(NoCache::Stages(names)),
+    }
 }
 
 /// What the parser found was said when the file was read.

@@ -17,7 +17,7 @@ use rebit_oci::config::ImageConfig;
 use rebit_oci::{Digest, Reference};
 use rebit_store::Session;
 
-use super::{build_error, context};
+use super::{build_error, context, limit_flag};
 use crate::diagnostics::render_diagnostic;
 use crate::environment;
 use crate::error::CommandError;
@@ -147,10 +147,10 @@ fn read_ignore(dockerfile: Option<&Path>, directory: &Path) -> Result<Ignore, Co
 }
 
 /// What tells this build from others, for `rebit why`: the context's path and the Dockerfile's.
-pub(crate) fn scope(source: &BuildSource) -> String {
+pub(crate) fn scope(context: &str, file: Option<&Path>) -> String {
     let full = |path: &Path| fs::canonicalize(path).unwrap_or_else(|_| path.to_owned()).display().to_string();
-    let file = source.file.as_ref().map_or_else(|| "Dockerfile".to_owned(), |file| full(file));
-    format!("{}\n{file}", full(Path::new(&source.context)))
+    let file = file.map_or_else(|| "Dockerfile".to_owned(), full);
+    format!("{}\n{file}", full(Path::new(context)))
 }
 
 /// Plans the build of `input`.
@@ -174,11 +174,6 @@ fn plan_options(source: &BuildSource) -> Result<PlanOptions, CommandError> {
         Some(text) => environment::parse_platform(text)?,
         None => build_platform.clone(),
     };
-    if platform != build_platform {
-        return Err(CommandError::message(format!(
-            "building for {platform} on {build_platform} is not supported"
-        )));
-    }
     let mut build_args = BTreeMap::new();
     for arg in &source.build_args {
         match arg.split_once('=') {
@@ -186,7 +181,7 @@ fn plan_options(source: &BuildSource) -> Result<PlanOptions, CommandError> {
                 build_args.insert(name.to_owned(), value.to_owned());
             }
             None => {
-                if let Some(value) = environment::variable(arg) {
+                if let Some(value) = environment::variable(arg)? {
                     build_args.insert(arg.clone(), value);
                 }
             }
@@ -206,6 +201,8 @@ fn plan_options(source: &BuildSource) -> Result<PlanOptions, CommandError> {
         labels,
         contexts: BTreeMap::new(),
         offline: source.network == NetworkFlag::None,
+        allow_insecure: limit_flag::allow_insecure(source)?,
+        limits: limit_flag::limits(source)?,
     })
 }
 

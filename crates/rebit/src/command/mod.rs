@@ -4,6 +4,7 @@ mod build;
 mod build_error;
 mod cache;
 mod context;
+mod debug;
 mod dockerfile;
 mod du;
 mod export;
@@ -14,6 +15,7 @@ mod images;
 mod import;
 mod info;
 mod inspect;
+mod limit_flag;
 mod output_flag;
 mod plan;
 mod run;
@@ -47,6 +49,7 @@ pub(crate) fn dispatch(flags: &Flags) -> Result<(), CommandError> {
         Command::History(command) => history::history(flags, command),
         Command::Tag(command) => tag::tag(flags, command),
         Command::Rm(command) => tag::rm(flags, command),
+        Command::Debug(command) => debug::debug(flags, command),
         Command::Run(command) => run::run(flags, command),
         Command::Verify(command) => verify::verify(flags, command),
         Command::Cache(command) => cache::cache(flags, command),
