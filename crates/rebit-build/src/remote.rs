@@ -15,7 +15,7 @@ use std::time::SystemTime;
 use rebit_dockerfile::remote::{GitSource, redacted};
 use rebit_layer::tree::{LoadError, StoreError as TreeError};
 use rebit_layer::{
-    DiskError, Metadata, ModePolicy, NoCache, Tree, TreePath, Verdict, WalkOptions, walk_directory,
+    Conflict, DiskError, Metadata, ModePolicy, NoCache, Tree, TreePath, Verdict, WalkOptions, walk_directory,
 };
 use rebit_oci::encode::Preimage;
 use rebit_oci::{CacheKey, Digest, ObjectId, TreeId};
@@ -123,6 +123,24 @@ impl RemoteTree {
                 place: format!("commit {} of `{}`", self.commit, redacted(&source.remote)),
             }),
         }
+    }
+}
+
+impl RemoteTree {
+    /// The directory that a source wants, as a tree of its own.
+    ///
+    /// # Errors
+    /// As [`directory`](Self::directory).
+    pub fn subtree(&self, source: &GitSource) -> Result<Tree, StepProblem> {
+        let path = self.directory(source)?;
+        if path.is_root() {
+            return Ok(Tree::clone(&self.tree));
+        }
+        let (root, parents) = (TreePath::root(), Metadata::directory(0));
+        let mut tree = Tree::with_root(parents.clone());
+        tree.graft(&self.tree, &path, &root, &parents, Conflict::Replace, |_, _| true)
+            .map_err(|source| StepProblem::Graft { source })?;
+        Ok(tree)
     }
 }
 

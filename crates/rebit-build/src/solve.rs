@@ -226,7 +226,7 @@ impl Solver<'_> {
             }
             let id = StepId { stage: place, step: number };
             let after = self.step(id, stage, step, &state).map_err(|problem| match problem {
-                problem if is_stop(&problem) => BuildError::Interrupted,
+                problem if is_stop(&problem) || self.inputs.stop.is_stopped() => BuildError::Interrupted,
                 problem => BuildError::Step { step: step.text.clone(), span: step.span, problem },
             })?;
             self.add_layer(&mut state, after, step.created_by.clone());

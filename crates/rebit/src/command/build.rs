@@ -5,7 +5,7 @@ use std::io;
 use std::path::Path;
 use std::time::SystemTime;
 
-use rebit_build::{BuildInputs, BuildOptions, Graph, HostNetwork, NoCache, Progress, execute};
+use rebit_build::{BuildInputs, BuildOptions, Fetch, Graph, HostNetwork, NoCache, Progress, Remote, execute};
 use rebit_image::transport::ImageNames;
 use rebit_image::{Place, StoredImage};
 use rebit_layer::{Changeset, CheckoutOptions, Tree, Whiteouts, checkout};
@@ -19,7 +19,8 @@ use super::output_flag::{self, BuildOutput};
 use super::{UNNAMED, build_error, compression, store_name};
 use super::{limit_flag, secret_flag};
 use crate::error::CommandError;
-use crate::flags::{Build, Flags, ProgressFlag};
+use crate::flags::{Build, Flags, NetworkFlag, ProgressFlag};
+use crate::network::Network;
 use crate::output::{line, say, size};
 use crate::progress::Reporter;
 use crate::{environment, signal};
@@ -35,19 +36,24 @@ pub(crate) fn build(flags: &Flags, command: &Build) -> Result<(), CommandError> 
     let stop = signal::stop_flag()?;
     let store = environment::create_store(flags)?;
     let session = store.session()?;
-    let input = dockerfile::read(&command.source, matches!(progress, ProgressFlag::Quiet), &session)?;
+    let quiet = matches!(progress, ProgressFlag::Quiet);
+    let input = dockerfile::read(&command.source, quiet, &session, &stop)?;
     if command.check {
         return check(&input);
     }
-    let bases = StoreBases::new(&session);
+    let bases = StoreBases::new(&session, &input);
     let planned = dockerfile::plan(&command.source, &input, &bases)?;
     let reporter = Reporter::new(progress, &planned.graph);
     let now = environment::now();
+    let network = Network::new(secrets.agents.get("default").cloned(), &stop);
+    let offline = command.source.network == NetworkFlag::None;
+    let remote = Remote::new(&session, (!offline).then_some(&network as &dyn Fetch), now);
     let inputs = BuildInputs {
         session: &session,
         images: &bases,
         context: &input.context,
         contexts: &input.contexts,
+        remote: &remote,
         runner: &Runner::this_executable(),
         progress: &reporter as &dyn Progress,
         stop: &stop,
