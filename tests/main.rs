@@ -15,5 +15,6 @@ mod errors;
 mod images;
 mod mounts;
 mod options;
+mod remote;
 mod support;
 mod tidy;

@@ -156,7 +156,7 @@ pub enum StepProblem {
         id: String,
     },
     /// A source that comes over the network is not to be had.
-    #[error(transparent)]
+    #[error("{0}")]
     Remote(#[from] RemoteError),
     /// A user or group is not known.
     #[error(transparent)]
