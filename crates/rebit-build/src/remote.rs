@@ -366,3 +366,6 @@ fn commit_key(source: &GitSource, commit: &GitCommit, submodules: bool, keep_git
     }
     preimage.key()
 }
+
+#[cfg(test)]
+mod tests;

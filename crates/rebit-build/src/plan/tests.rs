@@ -409,3 +409,44 @@ fn signals_are_names_and_numbers() {
         assert_eq!(problem(&format!("FROM a\nSTOPSIGNAL {signal}\n")), format!("`{signal}` is not a signal"));
     }
 }
+
+#[test]
+fn sources_that_come_over_the_network_are_planned() {
+    let source = |line: &str| {
+        let stage = target(&format!("FROM scratch\nARG U=https://u:p@host\n{line}\n"));
+        let copy = copies(&stage)[0].clone();
+        copy.remotes().collect::<Vec<_>>().join(", ")
+    };
+    assert_eq!(source("ADD $U/f.tar /d/"), "https://host/f.tar");
+    assert_eq!(source("ADD a $U/x.git#v1:d git@h:y /d/"), "https://host/x.git#v1:d, git@h:y");
+    let digest = Digest::of(b"");
+    assert_eq!(source(&format!("ADD --checksum={digest} $U/f /f")), format!("https://host/f ({digest})"));
+    assert_eq!(source("ADD --checksum=AB $U/x.git /f"), "https://host/x.git (commit ab)");
+    let graph = graph("FROM scratch\nADD https://u:p@host/f https://u:p@host/x.git?submodules=0 /d/\n");
+    let json = serde_json::to_string(&graph).unwrap();
+    assert!(!json.contains("u:p") && !graph.reads_context(), "{json}");
+
+    let fails = |line: &str, expected: &str| {
+        let problem = problem(&format!("FROM scratch\n{line}\n"));
+        assert!(problem.contains(expected), "{line}: {problem}");
+    };
+    fails("ADD --keep-git-dir=true --checksum=ab https://h/x.git?keep-git-dir=0 /d", "what the address says");
+    fails("ADD --checksum=ab https://h/x.git?checksum=cd /d", "names both `cd` and `ab`");
+    fails("ADD --checksum=xyz https://h/x.git /d", "is not a commit");
+    fails("ADD --keep-git-dir=true file /d", "--keep-git-dir");
+    fails("ADD https://h/ /d/", "ends in the name of a file");
+    fails("COPY https://u:p@h/f /d", "`https://h/f` is not a path");
+}
+
+#[test]
+fn an_epoch_may_be_that_of_the_context() {
+    let epoch = |text: &str, args: &[(&str, &str)], context: Option<i64>| {
+        let options = PlanOptions { context_epoch: context, ..options(args) };
+        plan_with(text, &options).map(|planned| planned.graph.epoch)
+    };
+    let text = "FROM scratch\n";
+    assert_eq!(epoch(text, &[("SOURCE_DATE_EPOCH", "context")], Some(5)).unwrap(), 5);
+    assert_eq!(epoch("ARG SOURCE_DATE_EPOCH=context\nFROM scratch\n", &[], Some(5)).unwrap(), 5);
+    assert_eq!(epoch(text, &[], Some(5)).unwrap(), DEFAULT_EPOCH);
+    assert!(epoch(text, &[("SOURCE_DATE_EPOCH", "context")], None).is_err());
+}

@@ -398,3 +398,29 @@ fn archives_are_unpacked_over_what_is_there() {
     let there = add(&["unpack", "chown=3:4"], &["a.tar"], "/x", &["x/"]);
     assert_eq!(metadata(&there, "x"), (0o700, 0, 0), "a destination keeps its own");
 }
+
+///
+#[test]
+fn a_fetched_source_is_described_by_what_it_gave() {
+    let objects = MemoryObjects::new();
+    let fetched = Arc::new(tree(&objects, &["f", "d/", "d/x"]));
+    let nothing = Arc::new(Tree::new());
+    let url = |url: &str, unpack| {
+        let (url, name) = (url.to_owned(), "f".to_owned());
+        SourcePath::Url(crate::graph::UrlSource { url, checksum: None, name, unpack })
+    };
+    let check = |source: SourcePath, path: &str, unpack: bool| {
+        let op = CopyOp { sources: vec![source], ..op(&[], "/to/") };
+        let path = TreePath::normalise(path).unwrap();
+        let one = super::Fetched { tree: Arc::clone(&fetched), path, name: b"f".to_vec(), unpack };
+        let selection = select(&op, &nothing, &[one], &objects, EPOCH, "").unwrap();
+        let mut preimage = Preimage::new("test", 1);
+        selection.describe(&mut preimage);
+        (preimage.key(), names(&place(&op, &selection, &Tree::new(), &objects, EPOCH).unwrap()))
+    };
+    let (key, found) = check(url("http://a/f", false), "f", false);
+    assert_eq!(found, ["to/", "to/f"]);
+    assert_eq!(check(url("http://b/f", false), "f", false).0, key, "not the address");
+    assert_ne!(check(url("http://a/f", true), "f", true).0, key);
+    assert_eq!(check(url("http://a/f", false), "d", false).1, ["to/", "to/x"]);
+}
