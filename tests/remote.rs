@@ -217,11 +217,8 @@ fn what_is_wrong_with_a_url_is_said() {
     check(&format!("ADD --keep-git-dir=true {url}/hello.txt /f"), 1, &["--keep-git-dir"]);
     check("ADD https://host.invalid/x.git?depth=1 /f", 1, &["`depth` is no option of a git address"]);
     let secret = url.replace("http://", "http://user:secret@");
-    let ended = build(
-        &world,
-        &format!("FROM scratch\nARG U\nADD $U/none /f\n"),
-        &["--build-arg", &format!("U={secret}")],
-    );
+    let ended =
+        build(&world, "FROM scratch\nARG U\nADD $U/none /f\n", &["--build-arg", &format!("U={secret}")]);
     assert!(ended.code == 1 && !ended.stderr.contains("secret"), "{}", ended.stderr);
     assert!(server.requests().last().unwrap().fields.contains_key("authorization"));
 }
