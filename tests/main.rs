@@ -6,9 +6,12 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 mod build;
+mod caches;
 mod calculator;
+mod checks;
 mod context;
 mod copy;
+mod crash;
 mod determinism;
 mod differential;
 mod errors;
@@ -16,5 +19,6 @@ mod images;
 mod mounts;
 mod options;
 mod remote;
+mod store;
 mod support;
 mod tidy;

@@ -172,6 +172,7 @@ pub fn debug(
         host: request.host,
         secrets: request.secrets,
         epoch: failed.epoch,
+        now,
         failures: &Failures { graph: &graph, scope: "", now },
     };
     let below = trees.load(&failed.chain.last().copied().unwrap_or(empty))?;

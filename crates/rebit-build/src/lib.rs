@@ -16,6 +16,7 @@
 //! This crate reads no clock, no environment and no terminal: the present time is an option, and what happens is told to a
 //! [`Progress`].
 
+pub mod cache_archive;
 mod commit;
 mod context;
 mod debug;

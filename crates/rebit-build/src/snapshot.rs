@@ -148,6 +148,7 @@ impl<'a> Checkouts<'a> {
             allow_missing_devices: true,
             allow_other_owner: false,
         };
+        self.session.check_space(changes.size())?;
         checkout(&changes, &files, self.session, &options)?;
         // The top layer's own directory is the root that a process sees.
         set_root(&files, tree)?;

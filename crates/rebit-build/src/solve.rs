@@ -144,6 +144,7 @@ pub fn execute(graph: &Graph, inputs: &BuildInputs<'_>) -> Result<Built, BuildEr
             host: inputs.host,
             secrets: inputs.secrets,
             epoch: graph.epoch,
+            now: inputs.options.now,
             failures: &failures,
         },
         empty,

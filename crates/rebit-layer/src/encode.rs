@@ -191,12 +191,14 @@ pub fn encode_layer(
 
 /// Writes the tar stream of `changeset` to `out`, the bytes that a layer's diff id is the digest of.
 ///
+/// Without an `epoch` each entry has the mtime of its node: an archive that is no layer.
+///
 /// # Errors
 /// [`EncodeError`]; [`EncodeError::Output`] when `out` fails.
 pub fn write_tar(
     changeset: &Changeset,
     objects: &dyn ObjectSource,
-    epoch: i64,
+    epoch: impl Into<Option<i64>>,
     out: &mut dyn Write,
 ) -> Result<Report, EncodeError> {
     let mut feeder = Feeder::new(segments(entries(changeset, epoch)), objects);

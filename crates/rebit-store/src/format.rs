@@ -9,7 +9,7 @@ use std::path::Path;
 
 use crate::StoreError;
 
-const FILE: &str = "store.toml";
+pub(crate) const FILE: &str = "store.toml";
 const VERSION: u64 = 1;
 const KNOWN: [&str; 0] = [];
 /// No sane format file is longer.

@@ -7,7 +7,7 @@ use std::time::SystemTime;
 
 use rebit_build::graph::BuildPlatform;
 use rebit_build::plan::MAX_EPOCH;
-use rebit_store::{Store, StoreOptions};
+use rebit_store::{Store, StoreError, StoreOptions};
 
 use crate::error::CommandError;
 use crate::flags::Flags;
@@ -36,10 +36,19 @@ pub(crate) fn open_store(flags: &Flags) -> Result<Store, CommandError> {
     open(flags, false)
 }
 
+/// Opens the store, and says by type what the store says of that.
+pub(crate) fn try_open(flags: &Flags) -> Result<Result<Store, StoreError>, CommandError> {
+    let path = store_path(flags)?;
+    Ok(Store::open(&path, &options(flags, false)))
+}
+
 fn open(flags: &Flags, create: bool) -> Result<Store, CommandError> {
     let path = store_path(flags)?;
-    let options = StoreOptions { create, max_bytes: flags.store_limit, ..StoreOptions::default() };
-    Ok(Store::open(&path, &options)?)
+    Ok(Store::open(&path, &options(flags, create))?)
+}
+
+fn options(flags: &Flags, create: bool) -> StoreOptions {
+    StoreOptions { create, max_bytes: flags.store_limit, ..StoreOptions::default() }
 }
 
 /// The present time. It is used for ages only and never reaches an image.

@@ -54,7 +54,7 @@ pub(crate) enum Command {
     Run(Run),
     /// Recompute every digest of an image.
     Verify(Verify),
-    /// Show or remove what RUN --mount=type=cache keeps.
+    /// Show, remove or carry what RUN --mount=type=cache keeps.
     Cache(Cache),
     /// Remove what no image and no recent build needs.
     Gc(Gc),
@@ -82,8 +82,11 @@ pub(crate) struct Build {
     #[arg(short, long, value_name = "type=TYPE[,dest=PATH]")]
     pub(crate) output: Vec<String>,
     /// Check the Dockerfile and build nothing; a finding makes the exit code 1.
-    #[arg(long)]
+    #[arg(long, conflicts_with = "call")]
     pub(crate) check: bool,
+    /// Answer a question about the Dockerfile instead: check, outline (what a stage takes) or targets (the stages).
+    #[arg(long, value_name = "build|check|outline|targets[,format=json]", value_parser = parse_call, default_value = "build", hide_default_value = true)]
+    pub(crate) call: Call,
     /// Do not use what is known of earlier builds.
     #[arg(long)]
     pub(crate) no_cache: bool,
@@ -337,6 +340,42 @@ pub(crate) enum CacheCommand {
         #[arg(long)]
         json: bool,
     },
+    /// Write caches to an archive, zstd-compressed when its name ends with .zst or .tzst.
+    Export {
+        /// The archive; - is standard output.
+        #[arg(value_name = "FILE|-")]
+        file: PathBuf,
+        /// The names of the caches [default: all].
+        #[arg(value_name = "NAME")]
+        names: Vec<String>,
+        /// Print JSON about what was written.
+        #[arg(long)]
+        json: bool,
+    },
+    /// Bring the caches of an archive in; each replaces what a cache of its name holds.
+    Import {
+        /// The archive; - is standard input.
+        #[arg(value_name = "FILE|-")]
+        file: PathBuf,
+        /// Print JSON about what was brought in.
+        #[arg(long)]
+        json: bool,
+    },
+    /// Remove caches by age and size, the least recently used first; those in use are left.
+    Prune {
+        /// Remove caches that no build used within this time, e.g. 36h or 30d.
+        #[arg(long, value_name = "TIME", value_parser = parse_time, required_unless_present = "max_size")]
+        older_than: Option<std::time::Duration>,
+        /// Remove caches until the others take at most this, e.g. 20G.
+        #[arg(long, value_name = "SIZE", value_parser = parse_size)]
+        max_size: Option<u64>,
+        /// Say what would be removed, and remove nothing.
+        #[arg(long)]
+        dry_run: bool,
+        /// Print JSON.
+        #[arg(long)]
+        json: bool,
+    },
     /// Remove what caches hold.
     Rm {
         /// The names of the caches.
@@ -350,9 +389,15 @@ pub(crate) enum CacheCommand {
 
 #[derive(Debug, Args)]
 pub(crate) struct Gc {
-    /// Keep results of build steps that were used within this time, e.g. 36h or 7d.
-    #[arg(long, value_name = "TIME", value_parser = parse_time, default_value = "7d")]
-    pub(crate) keep: std::time::Duration,
+    /// Keep build results, and images without a name, that were used within this time, e.g. 36h or 7d.
+    #[arg(long, alias = "keep", value_name = "TIME", value_parser = parse_time, default_value = "7d")]
+    pub(crate) keep_newer: std::time::Duration,
+    /// Keep what the last N builds used, and the last N images without a name, however old.
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    pub(crate) keep_last: u32,
+    /// Remove more, the least recently used first, until the store takes at most this, e.g. 20G.
+    #[arg(long, value_name = "SIZE", value_parser = parse_size)]
+    pub(crate) max_size: Option<u64>,
     /// Remove unpacked root file systems too; they are written anew when a step needs them.
     #[arg(long)]
     pub(crate) checkouts: bool,
@@ -369,7 +414,7 @@ pub(crate) struct Fsck {
     /// Throw the index away and make it anew from the packs, then check.
     #[arg(long)]
     pub(crate) rebuild_index: bool,
-    /// Forget damaged objects, so that what is built or imported anew takes their place.
+    /// Forget damaged objects and build results, so that what is built or imported anew takes their place; make a damaged index anew.
     #[arg(long)]
     pub(crate) repair: bool,
     /// Print JSON.
@@ -444,8 +489,53 @@ pub(crate) enum Document {
     Config,
 }
 
+/// What `--call` asks for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Call {
+    pub(crate) question: Question,
+    /// The answer is for a program.
+    pub(crate) json: bool,
+}
+
+impl Call {
+    /// `--check`.
+    pub(crate) const CHECK: Self = Self { question: Question::Check, json: false };
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Question {
+    /// None: build.
+    Build,
+    /// What is wrong with the file?
+    Check,
+    /// What does a stage take?
+    Outline,
+    /// Which stages are there?
+    Targets,
+}
+
+fn parse_call(text: &str) -> Result<Call, String> {
+    let mut fields = text.split(',');
+    let question = match fields.next().unwrap_or_default() {
+        "build" => Question::Build,
+        "check" | "lint" => Question::Check,
+        "outline" => Question::Outline,
+        "targets" => Question::Targets,
+        other => return Err(format!("`{other}` is not build, check, outline or targets")),
+    };
+    let mut call = Call { question, json: false };
+    for field in fields {
+        match field {
+            "format=json" => call.json = true,
+            "format=text" => call.json = false,
+            other => return Err(format!("`{other}` is not format=json or format=text")),
+        }
+    }
+    Ok(call)
+}
+
 /// Bytes, with an optional K, M, G or T (powers of 1024).
-fn parse_size(text: &str) -> Result<u64, String> {
+pub(crate) fn parse_size(text: &str) -> Result<u64, String> {
     let digits = text.trim_end_matches(|c: char| c.is_ascii_alphabetic());
     let factor: u64 =
         match text[digits.len()..].to_ascii_uppercase().trim_end_matches("IB").trim_end_matches('B') {
@@ -461,7 +551,7 @@ fn parse_size(text: &str) -> Result<u64, String> {
 }
 
 /// Seconds, with s, m, h or d.
-fn parse_time(text: &str) -> Result<std::time::Duration, String> {
+pub(crate) fn parse_time(text: &str) -> Result<std::time::Duration, String> {
     let digits = text.trim_end_matches(|c: char| c.is_ascii_alphabetic());
     let factor: u64 = match &text[digits.len()..] {
         "" | "s" => 1,
@@ -483,6 +573,13 @@ mod tests {
     #[test]
     fn the_command_line_is_consistent() {
         Flags::command().debug_assert();
+    }
+
+    #[test]
+    fn calls_have_a_question_and_a_format() {
+        assert_eq!(parse_call("check,format=json"), Ok(Call { question: Question::Check, json: true }));
+        assert_eq!(parse_call("targets"), Ok(Call { question: Question::Targets, json: false }));
+        assert!(parse_call("none").is_err() && parse_call("check,format=xml").is_err());
     }
 
     #[test]

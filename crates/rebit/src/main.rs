@@ -11,6 +11,7 @@ mod flags;
 mod network;
 mod output;
 mod progress;
+mod settings;
 mod signal;
 
 use std::process::ExitCode;

@@ -129,7 +129,7 @@ impl Prepared {
                     Sharing::Locked => CacheSharing::Locked,
                     Sharing::Shared => CacheSharing::Shared,
                 };
-                let cache = environment.session.cache_dir(id, sharing, fill)?;
+                let cache = environment.session.cache_dir(id, sharing, environment.now, fill)?;
                 let source = cache.path().to_owned();
                 self.caches.push(cache);
                 self.mounts.push(Mount::Bind { source, target, readonly: *read_only });

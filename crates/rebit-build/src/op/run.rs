@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::SystemTime;
 
 use rebit_layer::{Compare, Node, Notice, Report, Tree, apply, diff, upper_tree};
 use rebit_oci::TreeId;
@@ -44,6 +45,8 @@ pub(crate) struct RunEnvironment<'a> {
     pub(crate) host: &'a HostNetwork,
     pub(crate) secrets: &'a Secrets,
     pub(crate) epoch: i64,
+    /// The present time, for ages only.
+    pub(crate) now: SystemTime,
     /// Keeps a step that failed.
     pub(crate) failures: &'a Failures<'a>,
 }

@@ -301,7 +301,7 @@ fn problems_are_named_where_they_are() {
     check("FROM a\nCOPY --from=1 /a /b\n", "stage `1` is not an earlier stage", "--from=1");
     check("FROM a AS x\nCOPY --from=x /a /b\n", "stage `x` is not an earlier stage", "--from=x");
     check("FROM a\nCOPY a b /c\n", "more than one source needs a destination that ends with `/`: `/c`", "/c");
-    check("FROM a\nCOPY --chmod=9 a b\n", "`9` is not a mode for --chmod", "--chmod=9");
+    check("FROM a\nARG m=9\nCOPY --chmod=$m a b\n", "`9` is not a mode for --chmod", "--chmod=$m");
     check("FROM a\nCOPY --exclude=[ a b\n", "`[` is not a pattern for --exclude", "--exclude=[");
     check(
         "FROM a\nADD --checksum=sha256:0 a b\n",
@@ -319,7 +319,7 @@ fn problems_are_named_where_they_are() {
         "--chown=web",
     );
     check("FROM a\nEXPOSE x\n", "`x` is not a port, a range or `port/protocol`", "x");
-    check("FROM a\nENV a=${b\n", "cannot expand `${b`: `${` without its closing `}`", "${b");
+    check("FROM a\nENV a=${b:?no}\n", "cannot expand `${b:?no}`: b: no", "${b:?no}");
     check("FROM $none\n", "the base name `$none` is empty after expansion", "$none");
 }
 

@@ -16,10 +16,10 @@ use serde_json::json;
 
 use super::dockerfile::{self, StoreBases};
 use super::output_flag::{self, BuildOutput};
-use super::{UNNAMED, build_error, compression, store_name};
+use super::{UNNAMED, build_error, call, compression, store_name};
 use super::{limit_flag, secret_flag};
 use crate::error::CommandError;
-use crate::flags::{Build, Flags, NetworkFlag, ProgressFlag};
+use crate::flags::{Build, Call, Flags, NetworkFlag, ProgressFlag};
 use crate::network::Network;
 use crate::output::{line, say, size};
 use crate::progress::Reporter;
@@ -36,11 +36,13 @@ pub(crate) fn build(flags: &Flags, command: &Build) -> Result<(), CommandError> 
     let stop = signal::stop_flag()?;
     let store = environment::create_store(flags)?;
     let session = store.session()?;
+    let input = dockerfile::open(&command.source, &session, &stop)?;
     let quiet = matches!(progress, ProgressFlag::Quiet);
-    let input = dockerfile::read(&command.source, quiet, &session, &stop)?;
-    if command.check {
-        return check(&input);
+    let call = if command.check { Call::CHECK } else { command.call };
+    if let Some(done) = call::answer(call, &input, command.source.target.as_deref(), quiet) {
+        return done;
     }
+    input.say(quiet)?;
     let bases = StoreBases::new(&session, &input);
     let planned = dockerfile::plan(&command.source, &input, &bases)?;
     let reporter = Reporter::new(progress, &planned.graph);
@@ -105,15 +107,6 @@ fn no_cache(command: &Build, graph: &Graph) -> Result<NoCache, CommandError> {
     }
 }
 
-/// What the parser found was said when the file was read.
-fn check(input: &dockerfile::Input) -> Result<(), CommandError> {
-    match input.parsed.diagnostics.len() {
-        0 => line("no findings"),
-        1 => Err(CommandError::message("the check has one finding")),
-        count => Err(CommandError::message(format!("the check has {count} findings"))),
-    }
-}
-
 fn report(
     command: &Build,
     image: &StoredImage,
@@ -153,7 +146,10 @@ fn report(
 fn name_by_digest(session: &Session, image: &StoredImage, now: SystemTime) -> Result<(), CommandError> {
     let digest = image.manifest.digest();
     let name = format!("{UNNAMED}{digest}");
-    let known = session.store().get_ref(&name)?.is_some_and(|found| found.root == image.root);
+    // Its age is told by the hour: a build that finds everything known does not wait for the disk.
+    let fresh = |updated: SystemTime| now.duration_since(updated).is_ok_and(|age| age.as_secs() < 3_600);
+    let known =
+        session.store().get_ref(&name)?.is_some_and(|found| found.root == image.root && fresh(found.updated));
     if known { Ok(()) } else { Ok(session.set_ref(&name, &digest, &image.root, now)?) }
 }
 

@@ -5,7 +5,7 @@ use std::io::{self, IsTerminal};
 
 use rebit_build::plan::{PlanError, PlanProblem};
 use rebit_build::{BuildError, Context, ContextRoot, StepProblem};
-use rebit_dockerfile::{SourceFile, Span};
+use rebit_dockerfile::{Dockerfile, SourceFile, Span, closest};
 use rebit_sandbox::SandboxError;
 
 use crate::diagnostics::render_error;
@@ -15,12 +15,16 @@ use crate::error::{CommandError, ExitKind, hint_of, printable};
 const ENOEXEC: i32 = 8;
 
 /// Shows why a file cannot be planned.
-pub(crate) fn plan_error(file: &SourceFile, error: &PlanError) -> CommandError {
+pub(crate) fn plan_error(file: &SourceFile, parsed: &Dockerfile, error: &PlanError) -> CommandError {
     let hint = match &error.problem {
-        PlanProblem::Base { reference, source: rebit_build::plan::BasesError::NotFound } => Some(format!(
-            "bring it into the store first: `rebit import SOURCE store:{}`",
-            reference.familiar()
-        )),
+        PlanProblem::Base { reference, source: rebit_build::plan::BasesError::NotFound } => {
+            let name = reference.familiar();
+            let stages = parsed.stages.iter().filter_map(|stage| stage.name.as_deref());
+            Some(match closest(name.trim_end_matches(":latest"), stages) {
+                Some(stage) => format!("did you mean the stage `{stage}`?"),
+                None => format!("bring it into the store first: `rebit import SOURCE store:{name}`"),
+            })
+        }
         PlanProblem::UnknownTarget { stages, .. } if !stages.is_empty() => {
             Some(format!("the stages are {}", stages.join(", ")))
         }

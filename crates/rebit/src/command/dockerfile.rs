@@ -10,8 +10,9 @@ use rebit_build::graph::BuildPlatform;
 use rebit_build::plan::{Bases, BasesError, KEEP_GIT_DIR, NamedContext, PlanOptions};
 use rebit_build::{Context, ContextRoot, Fetch, Images, Planned, Remote};
 use rebit_dockerfile::ignore::Ignore;
+use rebit_dockerfile::lint::{self, BaseFacts, LintOptions};
 use rebit_dockerfile::remote::redacted;
-use rebit_dockerfile::{MAX_FILE_BYTES, Parsed, SourceFile};
+use rebit_dockerfile::{Check, Diagnostic, MAX_FILE_BYTES, Parsed, SourceFile};
 use rebit_image::StoredImage;
 use rebit_layer::{ModePolicy, Tree};
 use rebit_oci::config::ImageConfig;
@@ -41,15 +42,36 @@ pub(crate) struct Input {
     images: Vec<StoredImage>,
     /// When the newest commit of the contexts from git was made.
     time: Option<i64>,
+    /// What parser and build checks found, in the order of the text.
+    pub(crate) findings: Vec<Diagnostic>,
 }
 
-/// Reads contexts and Dockerfile, and says what the parser found.
+impl Input {
+    /// Says what was found, unless it is a warning and nobody wants to know. An error in the file ends the command.
+    pub(crate) fn say(&self, quiet: bool) -> Result<(), CommandError> {
+        let styled = io::stderr().is_terminal();
+        for finding in self.findings.iter().filter(|finding| finding.is_error() || !quiet) {
+            say(render_diagnostic(&self.file, finding, styled));
+        }
+        let failed = self.findings.iter().any(Diagnostic::is_error);
+        if failed { Err(CommandError::silent(crate::error::ExitKind::Failed)) } else { Ok(()) }
+    }
+}
+
+/// Reads contexts and Dockerfile, and says what was found.
 pub(crate) fn read(
     source: &BuildSource,
     quiet: bool,
     session: &Session,
     stop: &StopFlag,
 ) -> Result<Input, CommandError> {
+    let input = open(source, session, stop)?;
+    input.say(quiet)?;
+    Ok(input)
+}
+
+/// Reads contexts and Dockerfile, and looks for mistakes in it.
+pub(crate) fn open(source: &BuildSource, session: &Session, stop: &StopFlag) -> Result<Input, CommandError> {
     let modes = match source.context_modes {
         ContextModes::Shared => ModePolicy::Shared,
         ContextModes::Keep => ModePolicy::Keep,
@@ -73,19 +95,15 @@ pub(crate) fn read(
     let (name, path, text) = read_dockerfile(source, &root, opened.dockerfile, session)?;
     let parsed = rebit_dockerfile::parse(&text);
     let file = SourceFile::new(name.clone(), text);
-    let styled = io::stderr().is_terminal();
-    for diagnostic in parsed.diagnostics.iter().filter(|diagnostic| diagnostic.is_error() || !quiet) {
-        say(render_diagnostic(&file, diagnostic, styled));
-    }
-    if parsed.has_errors() {
-        return Err(CommandError::silent(crate::error::ExitKind::Failed));
-    }
     let ignore = match &root {
+        // What is wrong in the file is said before anything else.
+        _ if parsed.has_errors() => no_ignore(),
         ContextRoot::Directory(directory) => read_ignore(path.as_deref(), directory)?,
         ContextRoot::Tree(tree) if opened.time.is_some() => read_ignore_of(&name, tree, session)?,
         // Whoever made an archive has left out what is not in it.
         ContextRoot::Tree(_) => no_ignore(),
     };
+    let findings = parsed.diagnostics.clone();
     let mut input = Input {
         file,
         parsed,
@@ -94,10 +112,17 @@ pub(crate) fn read(
         named: BTreeMap::new(),
         images: Vec::new(),
         time: opened.time,
+        findings,
     };
+    if input.parsed.has_errors() {
+        return Ok(input);
+    }
     for flag in &source.build_contexts {
         input.add(&contexts, flag)?;
     }
+    let found = checks(source, &input, session)?;
+    input.findings.extend(found);
+    input.findings.sort_by_key(|finding| finding.span);
     Ok(input)
 }
 
@@ -135,6 +160,52 @@ impl Input {
 
 /// What an image that a context brought along is called in the plan.
 const IMPORTED: &str = "localhost/oci-layout";
+
+/// Runs the build checks, with what the store knows of base images.
+fn checks(source: &BuildSource, input: &Input, session: &Session) -> Result<Vec<Diagnostic>, CommandError> {
+    let build_args = build_args(source)?;
+    let check = build_args.get(lint::BUILD_ARG).map(|text| Check::parse(text)).transpose();
+    let check = check.map_err(|option| {
+        CommandError::usage(format!("{}: invalid check option `{option}`", lint::BUILD_ARG))
+            .hint("options are `skip=RULE,…`, `error=true` and `experimental=RULE,…`")
+    })?;
+    let base = |name: &str| {
+        let name = match input.named.get(name) {
+            Some(NamedContext::Image(image)) => image,
+            Some(NamedContext::Files) => return None,
+            None => name,
+        };
+        // An image that cannot be read is the build's to report.
+        let image = rebit_image::find(session, &name.parse().ok()?).ok()??;
+        let config = &image.config.value().config;
+        let pair = |line: &String| {
+            let (name, value) = line.split_once('=').unwrap_or((line, ""));
+            (name.to_owned(), value.to_owned())
+        };
+        Some(BaseFacts {
+            variables: config.env.iter().map(pair).collect(),
+            has_shell: config.shell.as_ref().is_some_and(|shell| !shell.is_empty()),
+        })
+    };
+    let options = LintOptions {
+        check: check.as_ref(),
+        build_args: &build_args,
+        ignore: Some(&input.context.ignore),
+        base: &base,
+    };
+    Ok(lint::lint(input.file.text(), &input.parsed.file, &options))
+}
+
+/// The build arguments given; one without a value is taken from the environment.
+fn build_args(source: &BuildSource) -> Result<BTreeMap<String, String>, CommandError> {
+    let pair = |arg: &String| {
+        Ok(match arg.split_once('=') {
+            Some((name, value)) => Some((name.to_owned(), value.to_owned())),
+            None => environment::variable(arg)?.map(|value| (arg.clone(), value)),
+        })
+    };
+    source.build_args.iter().filter_map(|arg| pair(arg).transpose()).collect()
+}
 
 /// The Dockerfile's name for messages, its path if it has one, and its text.
 fn read_dockerfile(
@@ -229,8 +300,8 @@ pub(crate) fn plan(
 ) -> Result<Planned, CommandError> {
     let options = plan_options(source, input)?;
     let planned = rebit_build::plan(&input.parsed.file, &options, bases)
-        .map_err(|error| build_error::plan_error(&input.file, &error))?;
-    for name in &planned.unused_build_args {
+        .map_err(|error| build_error::plan_error(&input.file, &input.parsed.file, &error))?;
+    for name in planned.unused_build_args.iter().filter(|name| *name != lint::BUILD_ARG) {
         say(format!("warning: no ARG of a needed stage takes the build argument `{name}`"));
     }
     Ok(planned)
@@ -266,24 +337,6 @@ fn plan_options(source: &BuildSource, input: &Input) -> Result<PlanOptions, Comm
         allow_insecure: limit_flag::allow_insecure(source)?,
         limits: limit_flag::limits(source)?,
     })
-}
-
-/// The build arguments; one without a value has that of the environment.
-fn build_args(source: &BuildSource) -> Result<BTreeMap<String, String>, CommandError> {
-    let mut build_args = BTreeMap::new();
-    for arg in &source.build_args {
-        match arg.split_once('=') {
-            Some((name, value)) => {
-                build_args.insert(name.to_owned(), value.to_owned());
-            }
-            None => {
-                if let Some(value) = environment::variable(arg)? {
-                    build_args.insert(arg.clone(), value);
-                }
-            }
-        }
-    }
-    Ok(build_args)
 }
 
 /// Reads `NAME:ADDRESS` or `NAME=ADDRESS`.

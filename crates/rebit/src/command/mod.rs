@@ -3,6 +3,7 @@
 mod build;
 mod build_error;
 mod cache;
+mod call;
 mod context;
 mod debug;
 mod dockerfile;
@@ -39,7 +40,14 @@ const UNNAMED: &str = "<none>@";
 /// Does what the command line says.
 pub(crate) fn dispatch(flags: &Flags) -> Result<(), CommandError> {
     match &flags.command {
-        Command::Build(command) => build::build(flags, command),
+        Command::Build(command) => {
+            let built = build::build(flags, command);
+            // After the build's session has ended: it keeps what it used.
+            if built.is_ok() && !command.check {
+                gc::automatic(flags, command.quiet);
+            }
+            built
+        }
         Command::Plan(command) => plan::plan(flags, command),
         Command::Why(command) => why::why(flags, command),
         Command::Import(command) => import::import(flags, command),
