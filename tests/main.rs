@@ -19,6 +19,7 @@ mod errors;
 mod images;
 mod mounts;
 mod options;
+mod remote;
 mod store;
 mod support;
 mod tidy;
