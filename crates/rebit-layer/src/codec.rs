@@ -5,6 +5,7 @@
 //! format number.
 
 pub mod decode;
+pub(crate) mod deflate;
 
 use std::io;
 

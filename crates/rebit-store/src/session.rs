@@ -12,7 +12,7 @@ use crate::index::{Durability, blobs, objects};
 use crate::lease::{self, Lease};
 use crate::read::{self, Locate, Located};
 use crate::store::Inner;
-use crate::{BlobForm, BlobStat, Store, StoreError, pieces};
+use crate::{BlobForm, BlobStat, Store, StoreError, format, pieces};
 
 mod caches;
 pub(crate) mod commit;
@@ -144,6 +144,23 @@ impl Session {
         let object = self.shared.put(&pieces::encode(parts), &edges)?;
         self.add_blob(*digest, object, size, BlobForm::Composite);
         Ok(object)
+    }
+
+    /// Says that following the recipe in the stored object `recipe` gives a blob of `size` bytes. The objects that
+    /// the recipe needs must be its edges.
+    ///
+    /// That it gives `digest` is the caller's word, and should have been tried; a read verifies it. Notes the
+    /// feature `recipes` in the store.
+    ///
+    /// # Errors
+    /// [`StoreError::ObjectNotFound`], or that the feature cannot be noted.
+    pub fn put_recipe(&self, digest: &Digest, size: u64, recipe: &ObjectId) -> Result<(), StoreError> {
+        if !self.contains(recipe)? {
+            return Err(StoreError::ObjectNotFound { object: *recipe });
+        }
+        format::require(&self.shared.inner.root, format::RECIPES)?;
+        self.add_blob(*digest, *recipe, size, BlobForm::Recipe);
+        Ok(())
     }
 
     /// Says that a stored object is also the content of a blob. The digest is the caller's word.
