@@ -26,6 +26,7 @@ pub mod import;
 pub mod inspect;
 pub mod place;
 pub mod platform;
+mod recipe;
 pub mod record;
 pub mod rootfs;
 pub mod store_image;

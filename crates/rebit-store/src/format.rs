@@ -198,7 +198,9 @@ mod tests {
         }
         assert_eq!(load(root.path()).unwrap(), Some(Access::Full));
         require(root.path(), "holes").unwrap();
-        assert!(matches!(load(root.path()), Err(StoreError::UnsupportedFeature { feature, .. }) if feature == "holes"));
+        assert!(
+            matches!(load(root.path()), Err(StoreError::UnsupportedFeature { feature, .. }) if feature == "holes")
+        );
     }
 
     // S-3, S-4

@@ -6,7 +6,7 @@ use std::time::SystemTime;
 
 use rebit_build::graph::BuildPlatform;
 use rebit_build::plan::MAX_EPOCH;
-use rebit_store::{Store, StoreOptions};
+use rebit_store::{OpenRecipe, Store, StoreOptions};
 
 use crate::error::CommandError;
 use crate::flags::Flags;
@@ -37,8 +37,13 @@ pub(crate) fn open_store(flags: &Flags) -> Result<Store, CommandError> {
 
 fn open(flags: &Flags, create: bool) -> Result<Store, CommandError> {
     let path = store_path(flags)?;
-    let options = StoreOptions { create, max_bytes: flags.store_limit, ..StoreOptions::default() };
-    Ok(Store::open(&path, &options)?)
+    Ok(Store::open(&path, &store_options(flags, create))?)
+}
+
+/// How the store is opened.
+pub(crate) fn store_options(flags: &Flags, create: bool) -> StoreOptions {
+    let recipes = Some(rebit_layer::recipe::open as OpenRecipe);
+    StoreOptions { create, max_bytes: flags.store_limit, recipes, ..StoreOptions::default() }
 }
 
 /// The present time. It is used for ages only and never reaches an image.

@@ -1,6 +1,6 @@
 //! `rebit fsck`.
 
-use rebit_store::{Finding, FsckOptions, Store, StoreOptions};
+use rebit_store::{Finding, FsckOptions, Store};
 use serde_json::json;
 
 use crate::environment;
@@ -10,7 +10,7 @@ use crate::output::{self, line, say, size};
 
 pub(crate) fn fsck(flags: &Flags, command: &Fsck) -> Result<(), CommandError> {
     let store = if command.rebuild_index {
-        let options = StoreOptions { create: false, ..StoreOptions::default() };
+        let options = environment::store_options(flags, false);
         let (store, report) = Store::rebuild(&environment::store_path(flags)?, &options)?;
         say(format!(
             "indexed {} objects and {} images of {} packs",

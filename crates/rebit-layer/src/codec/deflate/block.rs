@@ -94,7 +94,8 @@ impl Blocks {
             return false;
         }
         let extra = self.distance_counts.iter().zip(DISTANCE_EXTRA);
-        let distances: usize = extra.map(|(count, extra)| usize::from(*count) * (5 + usize::from(extra))).sum();
+        let distances: usize =
+            extra.map(|(count, extra)| usize::from(*count) * (5 + usize::from(extra))).sum();
         let output = (self.symbols.len() * 8 + distances) >> 3;
         self.distances < self.symbols.len() / 2 && (output as isize) < input / 2
     }
@@ -227,7 +228,8 @@ impl Code {
         let mut tree = Tree::new(counts);
         // Two codes at least: a decoder may rely on it.
         while tree.heap.len() < 2 {
-            let symbol = if tree.last.is_none_or(|last| last < 2) { tree.last.map_or(0, |last| last + 1) } else { 0 };
+            let symbol =
+                if tree.last.is_none_or(|last| last < 2) { tree.last.map_or(0, |last| last + 1) } else { 0 };
             if tree.last.is_none_or(|last| last < 2) {
                 tree.last = Some(symbol);
             }
@@ -396,7 +398,8 @@ impl Lengths {
         let extra = |symbol: usize| (symbol.checked_sub(16).map_or(0, |at| [2, 3, 7][at]), 0);
         let mut own = Cost::default();
         let code = Code::build(&counts, 7, &mut own, extra);
-        let count = ORDER.iter().rposition(|symbol| code.lengths[*symbol] > 0).map_or(4, |at| (at + 1).max(4));
+        let count =
+            ORDER.iter().rposition(|symbol| code.lengths[*symbol] > 0).map_or(4, |at| (at + 1).max(4));
         cost.dynamic = cost.dynamic.wrapping_add(own.dynamic).wrapping_add(3 * count + 5 + 5 + 4);
         Self { code, count }
     }

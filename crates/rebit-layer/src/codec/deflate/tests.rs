@@ -106,7 +106,10 @@ fn the_bytes_are_those_of_gzip() {
         let input = sample(size);
         for level in 1..=9 {
             let Some(theirs) = filter("gzip", &["-n", "-c", &format!("-{level}")], &input) else { return };
-            assert!(deflate(Flavour::Gnu, level, &input, usize::MAX) == body(&theirs), "level {level}, {size}");
+            assert!(
+                deflate(Flavour::Gnu, level, &input, usize::MAX) == body(&theirs),
+                "level {level}, {size}"
+            );
         }
     }
 }
