@@ -4,8 +4,7 @@ use std::io::{self, Read};
 use std::time::SystemTime;
 
 use rebit_layer::codec::decode::{self, DecodeLimits};
-use rebit_layer::recipe::{self, Encoder, Framing, Recipe, Split, Splitter, guess::HEAD};
-use rebit_layer::{ReadError, ReadOptions, Tree, read_layer, read_layer_split};
+use rebit_layer::{ReadError, ReadOptions, Tree, read_layer};
 use rebit_oci::digest::{HashingReader, Mismatch};
 use rebit_oci::encode::Preimage;
 use rebit_oci::manifest::{self, Descriptor, Kind};
@@ -36,30 +35,20 @@ pub struct ImportOptions {
     pub decode: DecodeLimits,
     /// What a layer may hold.
     pub layer: ReadOptions,
-    /// Whether layer blobs are kept as they are, and no recipe is looked for.
-    pub keep_blobs: bool,
 }
 
 impl ImportOptions {
     /// The usual limits; an image for another platform is an error.
     #[must_use]
     pub fn new(platform: Platform, now: SystemTime) -> Self {
-        Self {
-            platform,
-            any_platform: false,
-            now,
-            decode: DECODE,
-            layer: ReadOptions::layer(),
-            keep_blobs: false,
-        }
+        Self { platform, any_platform: false, now, decode: DECODE, layer: ReadOptions::layer() }
     }
 }
 
 /// Takes an image in and names it.
 ///
-/// Manifest and config are kept as they are; every layer is applied to give the tree after it. A layer's blob is kept as
-/// a recipe when that was tried and gave the blob again (`docs/format/recipe.md`), else as it is. What the store knows already is not
-/// read again.
+/// Manifest, config and layer blobs are kept as they are ([`compact`](crate::compact) may replace blobs by recipes later); every layer is applied to give the tree after it.
+/// A blob is read once. What the store knows already is not read again.
 ///
 /// # Errors
 /// [`ImageError`] naming the blob, layer or entry that is at fault. No name is set then.
@@ -233,10 +222,7 @@ impl Layer<'_> {
                 rest.map_err(|error| ImageError::blob(self.digest, error))?;
                 (tree?, object)
             }
-            None => match self.candidates(source, options)? {
-                encoders if encoders.is_empty() => self.take(session, source, &lower, options)?,
-                encoders => self.take_apart(session, source, &lower, options, &encoders)?,
-            },
+            None => self.take(session, source, &lower, options)?,
         };
         applied.tree = Some(tree.store(session)?);
         applied.loaded = Some(tree);
@@ -264,81 +250,6 @@ impl Layer<'_> {
         rest.map_err(|error| ImageError::blob(self.digest, error))?;
         let object = kept.unwrap_or_else(|panic| std::panic::resume_unwind(panic))?;
         Ok((tree?, object))
-    }
-
-    /// The encoders that may have made the blob, by its first bytes.
-    fn candidates(&self, source: &dyn Source, options: &ImportOptions) -> Result<Vec<Encoder>, ImageError> {
-        if options.keep_blobs {
-            return Ok(Vec::new());
-        }
-        let reader = source.open(&self.digest, self.descriptor.size())?;
-        let mut head = Vec::new();
-        let read = reader.take(HEAD as u64).read_to_end(&mut head);
-        read.map_err(|error| ImageError::blob(self.digest, error))?;
-        Ok(recipe::candidates(&head))
-    }
-
-    /// Applies the blob and takes it apart, in one reading; keeps it as it is if no recipe gives it back.
-    fn take_apart(
-        &self,
-        session: &Session,
-        source: &dyn Source,
-        lower: &Tree,
-        options: &ImportOptions,
-        encoders: &[Encoder],
-    ) -> Result<(Tree, ObjectId), ImageError> {
-        let size = self.descriptor.size();
-        let blob = |error| ImageError::blob(self.digest, error);
-        let mut reader = HashingReader::new(source.open(&self.digest, size)?);
-        let framing = Framing::default();
-        let read = self.read_apart(&mut reader, &framing, lower, session, options);
-        // As in `take`: only a blob that was read to its end is known to be whole.
-        let (found, _) = reader.finish().map_err(blob)?;
-        if found != self.digest {
-            let reason = format!("its bytes have digest {found}");
-            return Err(ImageError::CorruptBlob { digest: self.digest, reason });
-        }
-        let (tree, split) = read?;
-        if let Some(tar) = split {
-            for encoder in encoders {
-                let Some(parts) = framing.parts(*encoder) else { continue };
-                let (digest, diff_id) = (self.digest, self.diff_id);
-                let recipe = Recipe { digest, size, diff_id, parts, tar: tar.clone() };
-                let mut original = source.open(&self.digest, size)?;
-                if let Some(object) = crate::recipe::keep(session, recipe, &mut original)? {
-                    return Ok((tree, object));
-                }
-            }
-        }
-        match session.put_blob_reader(&mut source.open(&self.digest, size)?, &[]) {
-            Ok((_, object, _)) => Ok((tree, object)),
-            Err(StoreError::Input { source }) => Err(blob(source)),
-            Err(source) => Err(source.into()),
-        }
-    }
-
-    /// As [`read`](Self::read), and takes the tar stream apart.
-    fn read_apart(
-        &self,
-        reader: &mut (dyn Read + Send),
-        framing: &Framing,
-        lower: &Tree,
-        session: &Session,
-        options: &ImportOptions,
-    ) -> Result<(Tree, Option<Split>), ImageError> {
-        let blob = |error| ImageError::blob(self.digest, error);
-        let decoder = decode::open_framed(reader, options.decode, Some(framing.clone()));
-        let mut plain = HashingReader::new(decoder.map_err(blob)?);
-        let mut splitter = Splitter::new(&mut plain, session);
-        let layer = read_layer_split(&mut splitter, lower, session, &options.layer)
-            .map_err(|error| self.error(error))?;
-        let split = splitter.finish().map_err(blob)?;
-        let (found, _) = plain.finish().map_err(blob)?;
-        if found != self.diff_id.0 {
-            let (number, digest, expected) = (self.number, self.digest, self.diff_id.0);
-            return Err(ImageError::DiffId { number, digest, expected, found });
-        }
-        Ok((layer.tree, split))
     }
 
     fn keep(&self, session: &Session, mut blob: Copied) -> Result<ObjectId, ImageError> {

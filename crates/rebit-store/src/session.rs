@@ -211,6 +211,22 @@ impl Session {
         Ok(None)
     }
 
+    /// The recipe of a blob, if it is kept as one, whatever else it is kept as; it stays for the session.
+    ///
+    /// # Errors
+    /// What the index says.
+    pub fn recipe_of(&self, digest: &Digest) -> Result<Option<ObjectId>, StoreError> {
+        let pending = self.shared.state().recipe_of(digest);
+        let found = self.shared.inner.index.read("find a blob", |index| Ok(blobs::find(index, digest)?))?;
+        let found = found.into_iter().filter(|stat| stat.form == BlobForm::Recipe).map(|stat| stat.object);
+        for object in pending.into_iter().chain(found) {
+            if self.shared.hit(&object)? {
+                return Ok(Some(object));
+            }
+        }
+        Ok(None)
+    }
+
     /// Whether the store holds `object` with all it refers to; if so it stays for the session.
     ///
     /// # Errors

@@ -320,6 +320,10 @@ pub(crate) struct Gc {
     /// Remove unpacked root file systems too; they are written anew when a step needs them.
     #[arg(long)]
     pub(crate) checkouts: bool,
+    /// Keep the layers of all images as recipes, not only of those that were not used within --keep: takes least space, and an
+    /// export makes the blobs anew.
+    #[arg(long)]
+    pub(crate) recipes: bool,
     /// Say what would be removed, and remove nothing.
     #[arg(long)]
     pub(crate) dry_run: bool,

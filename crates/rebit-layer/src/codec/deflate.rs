@@ -281,13 +281,15 @@ impl Deflate {
             nice = nice.min(self.ahead);
         }
         let limit = self.at.saturating_sub(MAX_DISTANCE);
-        let (before, scan) = self.window.split_at(self.at);
-        let Some(scan) = scan.get(..MAX_MATCH) else { return MIN_MATCH - 1 };
-        let (window, mut end) = (&self.window, [scan[best - 1], scan[best]]);
+        let window = &self.window[..2 * WINDOW + AHEAD];
+        let Some(scan) = window.get(self.at..self.at + MAX_MATCH) else { return MIN_MATCH - 1 };
+        let mut end = [scan[best - 1], scan[best]];
         loop {
-            // Most places fail here.
-            if before[place] == scan[0]
-                && window[place + best - 1..=place + best] == end
+            let last = place + best;
+            // Most places fail at the end of what is to be beaten.
+            if window[last] == end[1]
+                && window[last - 1] == end[0]
+                && window[place] == scan[0]
                 && let Some(candidate) = window.get(place..place + MAX_MATCH)
             {
                 let length = common(candidate, scan);

@@ -18,6 +18,7 @@ use super::dockerfile::{self, StoreBases};
 use super::output_flag::{self, BuildOutput};
 use super::secret_flag;
 use super::{UNNAMED, build_error, compression, store_name};
+use crate::environment;
 use crate::error::CommandError;
 use crate::flags::{Build, Flags, ProgressFlag};
 use crate::output::{line, say, size};
@@ -139,6 +140,9 @@ fn write_output(
     output: &BuildOutput,
     names: &[Reference],
 ) -> Result<(), CommandError> {
+    if !matches!(output, BuildOutput::Store | BuildOutput::Local(_)) {
+        rebit_image::keep_at_hand(session, image, environment::now())?;
+    }
     let place = match output {
         BuildOutput::Store => return Ok(()),
         BuildOutput::Local(path) => return write_local(session, image, path),

@@ -21,6 +21,17 @@ pub(crate) fn gc(flags: &Flags, command: &Gc) -> Result<(), CommandError> {
     if !command.dry_run {
         drop_unnamed(&store, cutoff)?;
     }
+    if !command.dry_run {
+        let unused_since = if command.recipes { None } else { cutoff };
+        let compacted = rebit_image::compact(&store.session()?, unused_since)?;
+        if compacted.recipes > 0 {
+            say(format!(
+                "{} layer blobs ({}) are made from their files from now on",
+                compacted.recipes,
+                size(compacted.bytes)
+            ));
+        }
+    }
     let policy = GcPolicy { keep_records_newer: cutoff, max_bytes: None, checkouts: command.checkouts };
     let plan = store.prepare_gc(&policy)?;
     if command.dry_run {
