@@ -18,7 +18,6 @@ use super::dockerfile::{self, StoreBases};
 use super::output_flag::{self, BuildOutput};
 use super::secret_flag;
 use super::{UNNAMED, build_error, compression, store_name};
-use crate::environment;
 use crate::error::CommandError;
 use crate::flags::{Build, Flags, ProgressFlag};
 use crate::output::{line, say, size};
