@@ -158,7 +158,7 @@ fn a_damaged_recipe_is_found() {
 
 #[test]
 fn what_is_used_stays_at_hand() {
-    //
+    // S-28
     let lab = lab();
     let tar = archive(1);
     let image = imported(&lab, "x", &[(&tar, &gzip(&tar), MediaType::ImageLayerGzip)]);
