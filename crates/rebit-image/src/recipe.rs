@@ -254,8 +254,9 @@ pub fn keep_at_hand(session: &Session, image: &StoredImage, now: SystemTime) -> 
 
 fn is_slow(session: &Session, layer: &LayerBlob) -> Result<bool, ImageError> {
     let recipe = recipe_of(session, &layer.digest)?;
-    let fast =
-        |encoder: &Encoder| matches!(encoder, Encoder::Plain | Encoder::Libdeflate | Encoder::Zstd { .. });
+    let fast = |encoder: &Encoder| {
+        matches!(encoder, Encoder::Plain | Encoder::Libdeflate | Encoder::Zstd { level: ..=3, .. })
+    };
     Ok(recipe.is_some_and(|(recipe, _)| !recipe.encoders().iter().all(fast)))
 }
 

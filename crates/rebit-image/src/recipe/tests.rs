@@ -101,8 +101,8 @@ fn a_blob_is_replaced_only_by_a_recipe_that_gave_it() {
     let lab = collect(lab);
     let again = find(&lab.session, &names(&["x"])[0]).unwrap().unwrap();
     assert_eq!((again.digest(), again.layers.len()), (image.digest(), 3));
-    for number in 0..3 {
-        assert!(blob(&lab, &again, number) == blobs[number], "layer {number}");
+    for (number, expected) in blobs.iter().enumerate() {
+        assert!(blob(&lab, &again, number) == *expected, "layer {number}");
     }
     let forms: Vec<LayerForm> = (0..3).map(|number| form(&lab, &again, number)).collect();
     assert_eq!(forms[0].recipe, ["libdeflate-1.26.1 3"]);
