@@ -40,7 +40,7 @@ fn errors_in_a_dockerfile_show_their_place() {
     check("FROM nothing:1\n", &["base image `nothing:1` is not available", "Dockerfile:1:6", "rebit import"]);
     check(
         "FROM busybox\nRUN --security=insecure true\n",
-        &["RUN --security=insecure is not supported", "Dockerfile:2:5"],
+        &["RUN --security=insecure is not allowed", "Dockerfile:2:5"],
     );
     check("FROM busybox\nRUN echo > /tmp/.wh.x\n", &["`/tmp/.wh.x` cannot be in an image", "Dockerfile:2:1"]);
     check("FROM busybox\nUSER nobody\nRUN true\n", &["no user `nobody`", "Dockerfile:3:1"]);
@@ -202,21 +202,4 @@ impl World {
         self.ok(["import", "--rootfs", "busybox.tar", "store:busybox"]);
         self
     }
-}
-
-#[test]
-fn a_check_builds_nothing_and_counts_findings() {
-    let world = World::new();
-    world.write("context/Dockerfile", "FROM nothing:1 AS Upper\nRUN true\nMAINTAINER me\n");
-    let ended = world.run(["build", "--check", "context"]);
-    assert_eq!(ended.code, 1, "{}", ended.stderr);
-    assert!(
-        ended.stderr.contains("warning[stage-name-casing]")
-            && ended.stderr.contains("warning[maintainer-deprecated]"),
-        "{}",
-        ended.stderr
-    );
-    assert!(ended.stderr.contains("2 findings"), "{}", ended.stderr);
-    world.write("context/Dockerfile", "FROM nothing:1 AS lower\nRUN true\n");
-    assert_eq!(world.ok(["build", "--check", "context"]), "no findings\n");
 }

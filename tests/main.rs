@@ -6,13 +6,18 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 mod build;
+mod caches;
 mod calculator;
+mod checks;
 mod context;
 mod copy;
+mod crash;
 mod determinism;
 mod differential;
 mod errors;
 mod images;
 mod mounts;
+mod options;
+mod store;
 mod support;
 mod tidy;

@@ -43,7 +43,7 @@ const CONFINED: &[(&str, &[&str])] = &[
 /// Longest source file, in lines.
 const MAX_LINES: usize = 600;
 
-fn root() -> PathBuf {
+pub(crate) fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../..").canonicalize().unwrap()
 }
 

@@ -5,7 +5,8 @@ use rebit_layer::encode::{EncodeOptions, LayerFormat, SegmentCache};
 use rebit_layer::segment::SegmentKey;
 use rebit_layer::{Compare, diff, encode_layer};
 use rebit_oci::config::{ImageConfig, RootFs};
-use rebit_oci::manifest::{MediaType, descriptor, write_manifest};
+use rebit_oci::manifest::{MediaType, descriptor, write_annotated_manifest};
+use rebit_oci::object::{ObjectSink as _, ObjectSource as _};
 use rebit_oci::{ObjectId, Raw, TreeId};
 use rebit_store::Session;
 
@@ -87,7 +88,8 @@ pub(crate) fn commit(
         .iter()
         .map(|layer| descriptor(oci_type(&layer.media_type), layer.digest, layer.size))
         .collect();
-    let manifest = write_manifest(config_descriptor, layer_descriptors)?;
+    let annotations = &inputs.options.annotations;
+    let manifest = write_annotated_manifest(config_descriptor, layer_descriptors, annotations)?;
     Ok(Built { manifest, config, layers, trees: state.chain })
 }
 
@@ -143,6 +145,9 @@ fn encode(
     Ok(LayerBlob { diff_id: encoded.diff_id, digest: encoded.digest, size: encoded.size, media_type, object })
 }
 
+/// What the states of encodings are called in the table of segments.
+const STATE: &str = "state";
+
 /// The store's table of encoded segments. A failing cache is an empty one.
 #[derive(Debug)]
 pub struct SessionSegments<'a>(pub &'a Session);
@@ -155,5 +160,16 @@ impl SegmentCache for SessionSegments<'_> {
     fn put(&self, key: &SegmentKey, encoder: &str, part: ObjectId, size: u64) {
         // What is not remembered is computed again.
         let _ = self.0.put_segment(&key.0, encoder, &part, size);
+    }
+
+    fn state(&self, key: &SegmentKey) -> Option<Vec<u8>> {
+        let (object, _) = self.0.segment(&key.0, STATE).ok().flatten()?;
+        self.0.read(&object).ok().map(|bytes| bytes.to_vec())
+    }
+
+    fn put_state(&self, key: &SegmentKey, state: &[u8]) {
+        if let Ok(object) = self.0.put(state, &[]) {
+            let _ = self.0.put_segment(&key.0, STATE, &object, state.len() as u64);
+        }
     }
 }

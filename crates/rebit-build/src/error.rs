@@ -76,6 +76,9 @@ pub enum StepProblem {
         /// How it ended.
         exit: Exit,
     },
+    /// What a failed step left is not there any more.
+    #[error("what the step left is not kept any more")]
+    NothingKept,
     /// Neither the image nor the caller names a program.
     #[error("the image names no program to run")]
     NothingToRun,

@@ -6,7 +6,10 @@
 use rebit_dockerfile::Span;
 use rebit_oci::Digest;
 use rebit_oci::config::{ImageConfig, RunConfig};
-use serde::Serialize;
+use rebit_sandbox::ResourceLimit;
+use serde::{Deserialize, Serialize};
+
+pub use crate::platform::BuildPlatform;
 
 /// The stages that a target needs, in an order in which they can be built.
 #[derive(Debug, Clone, Serialize)]
@@ -20,6 +23,12 @@ pub struct Graph {
 }
 
 impl Graph {
+    /// A graph of nothing.
+    pub(crate) fn empty(epoch: i64) -> Self {
+        let platform = BuildPlatform { os: String::new(), architecture: String::new(), variant: None };
+        Self { stages: Vec::new(), platform, epoch }
+    }
+
     /// The stage that becomes the image.
     #[must_use]
     pub fn target(&self) -> Option<&StagePlan> {
@@ -52,24 +61,6 @@ impl Graph {
     }
 }
 
-/// Operating system, architecture and variant in Go's words.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct BuildPlatform {
-    /// `linux`.
-    pub os: String,
-    /// `amd64`, `arm64`, …
-    pub architecture: String,
-    /// `v7`, `v8`, …
-    pub variant: Option<String>,
-}
-
-impl std::fmt::Display for BuildPlatform {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "{}/{}", self.os, self.architecture)?;
-        self.variant.as_ref().map_or(Ok(()), |variant| write!(f, "/{variant}"))
-    }
-}
-
 /// One `FROM` block.
 #[derive(Debug, Clone, Serialize)]
 pub struct StagePlan {
@@ -79,6 +70,8 @@ pub struct StagePlan {
     pub name: Option<String>,
     /// What it starts from.
     pub base: Base,
+    /// The platform of its files: the `FROM` line's, else the build's.
+    pub platform: BuildPlatform,
     /// The `FROM` line.
     #[serde(skip)]
     pub span: Span,
@@ -171,7 +164,7 @@ impl Op {
 }
 
 /// A process in a stage's root file system.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct RunOp {
     /// Program and arguments.
     pub args: Vec<String>,
@@ -187,12 +180,25 @@ pub struct RunOp {
     pub user: String,
     /// What network it sees.
     pub network: RunNetwork,
+    /// Whether it has every capability of the caller and no filter (`--security=insecure`).
+    pub insecure: bool,
+    /// Bytes of `/dev/shm` and resource limits, where the caller sets them.
+    pub limits: RunLimits,
     /// What else it sees, in order.
     pub mounts: Vec<RunMount>,
 }
 
+/// How much of the machine's resources a process may use.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RunLimits {
+    /// Most bytes of `/dev/shm`.
+    pub shm_size: Option<u64>,
+    /// Limits of setrlimit(2); those not named are the caller's.
+    pub ulimits: Vec<ResourceLimit>,
+}
+
 /// `RUN --mount`: something that a process sees and that never becomes part of the image.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct RunMount {
     /// Where; absolute. `None` for a secret that is a variable only, and for an agent at its usual place.
     pub target: Option<String>,
@@ -201,7 +207,7 @@ pub struct RunMount {
 }
 
 /// What a mount gives.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub enum RunMountKind {
     /// Files of a tree; writes are thrown away.
     Bind {
@@ -218,8 +224,8 @@ pub enum RunMountKind {
         id: String,
         /// What a new one starts with: a path in a tree.
         from: Option<(CopySource, String)>,
-        /// Who may use it at the same time: `shared`, `private` or `locked`.
-        sharing: &'static str,
+        /// Who may use it at the same time.
+        sharing: Sharing,
         /// Whether it can only be read.
         read_only: bool,
         /// Mode, user and group of a new one.
@@ -250,8 +256,30 @@ pub enum RunMountKind {
     },
 }
 
+/// Who may use a cache at the same time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Sharing {
+    /// Everyone.
+    Shared,
+    /// Each its own.
+    Private,
+    /// One after the other.
+    Locked,
+}
+
+impl std::fmt::Display for Sharing {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Shared => "shared",
+            Self::Private => "private",
+            Self::Locked => "locked",
+        })
+    }
+}
+
 /// Mode, user and group of what a mount makes.
-#[derive(Debug, Clone, Copy, Serialize)]
+#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
 pub struct MountOwner {
     /// Permission bits.
     pub mode: u32,
@@ -272,7 +300,7 @@ impl RunOp {
 }
 
 /// A file that exists only while a step runs.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Script {
     /// Where.
     pub path: String,
@@ -281,7 +309,7 @@ pub struct Script {
 }
 
 /// What network a step sees.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum RunNetwork {
     /// The host's.
     Host,
@@ -335,7 +363,7 @@ pub enum SourcePath {
 }
 
 /// The tree that a copy reads.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum CopySource {
     /// The build context.
     Context,

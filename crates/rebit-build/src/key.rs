@@ -47,6 +47,19 @@ pub(crate) fn run(
         preimage.add_list("mount", describe_mount(mount).iter());
     }
     preimage.add_list("mounted tree", sources.iter().map(TreeId::as_bytes));
+    // Only where they are set, so that keys without them stay what they were.
+    if op.insecure {
+        preimage.add("security", "insecure");
+    }
+    if let Some(size) = op.limits.shm_size {
+        preimage.add("shared memory", size.to_string());
+    }
+    for limit in &op.limits.ulimits {
+        let value =
+            |value: Option<u64>| value.map_or_else(|| "unlimited".to_owned(), |value| value.to_string());
+        let limit = [limit.resource.name().to_owned(), value(limit.soft), value(limit.hard)];
+        preimage.add_list("limit", limit.iter());
+    }
     preimage
 }
 
@@ -137,10 +150,18 @@ pub(crate) fn checkout(lower: TreeId, upper: TreeId) -> String {
     preimage.key().to_string()
 }
 
+/// Which directories hold the difference of `lower` to another tree.
+pub(crate) fn checkouts_of(lower: TreeId) -> Preimage {
+    let mut preimage = Preimage::new("checkouts", 1);
+    preimage.add("lower tree", lower.as_bytes());
+    preimage
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::graph::CopySource;
+    use crate::graph::{CopySource, RunLimits};
+    use rebit_sandbox::{Resource, ResourceLimit};
 
     fn run_op() -> RunOp {
         RunOp {
@@ -151,6 +172,8 @@ mod tests {
             working_dir: "/".into(),
             user: String::new(),
             network: RunNetwork::Host,
+            insecure: false,
+            limits: RunLimits::default(),
             mounts: Vec::new(),
         }
     }
@@ -186,6 +209,10 @@ mod tests {
         assert_ne!(change(&|op| op.working_dir = "/x".into()), base);
         assert_ne!(change(&|op| op.user = "web".into()), base);
         assert_ne!(change(&|op| op.network = RunNetwork::None), base);
+        assert_ne!(change(&|op| op.insecure = true), base);
+        assert_ne!(change(&|op| op.limits.shm_size = Some(1)), base);
+        let limit = ResourceLimit { resource: Resource::OpenFiles, soft: Some(1), hard: None };
+        assert_ne!(change(&|op| op.limits.ulimits.push(limit)), base);
         let mount = |kind| RunMount { target: Some("/m".into()), kind };
         let tmpfs = mount(RunMountKind::Tmpfs { size: None });
         assert_ne!(change(&|op| op.mounts.push(tmpfs.clone())), base);

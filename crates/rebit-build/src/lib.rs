@@ -16,14 +16,17 @@
 //! This crate reads no clock, no environment and no terminal: the present time is an option, and what happens is told to a
 //! [`Progress`].
 
+pub mod cache_archive;
 mod commit;
 mod context;
+mod debug;
 mod error;
 mod explain;
 pub mod graph;
 mod key;
 mod op;
 pub mod plan;
+pub mod platform;
 pub mod progress;
 mod record;
 mod run_image;
@@ -36,6 +39,7 @@ pub mod user;
 
 pub use commit::{Built, SessionSegments};
 pub use context::{Context, ContextRoot, read_archive};
+pub use debug::{DebugRequest, FailedStep, debug, last_failure, shell};
 pub use error::{BuildError, StepProblem};
 pub use explain::StepReport;
 pub use graph::Graph;
@@ -44,4 +48,4 @@ pub use op::run::{HostNetwork, describe, network_files};
 pub use plan::{Planned, plan};
 pub use progress::Progress;
 pub use run_image::{RunRequest, run_image};
-pub use solve::{BuildInputs, BuildOptions, Images, execute, last_report};
+pub use solve::{BuildInputs, BuildOptions, Images, NoCache, execute, last_report};

@@ -1,6 +1,7 @@
 //! Running a program in an image: a step whose changes are thrown away.
 
 use std::path::PathBuf;
+use std::time::SystemTime;
 
 use rebit_image::StoredImage;
 use rebit_layer::{Metadata, Tree};
@@ -15,8 +16,10 @@ use crate::trees::Trees;
 use crate::user;
 
 /// What to run, on top of what the image says.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone)]
 pub struct RunRequest {
+    /// The present time: when records were last used.
+    pub now: SystemTime,
     /// In place of the image's entry point.
     pub entrypoint: Option<Vec<String>>,
     /// In place of the image's command.
@@ -57,7 +60,7 @@ pub fn run_image(
     }
     let trees = Trees::new(session);
     let (empty, _) = trees.store(Tree::with_root(Metadata::default()))?;
-    let snapshotter = Checkouts::new(session, &trees, empty);
+    let snapshotter = Checkouts::new(session, &trees, empty, request.now);
     let tree = trees.load(&image.trees.last().copied().unwrap_or(empty))?;
     let user = user::exec_user(
         request.user.as_ref().or(config.user.as_ref()).map_or("", |user| user),

@@ -8,16 +8,26 @@ use std::fs;
 use std::io;
 use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
+use std::time::SystemTime;
 
-use rebit_layer::{CheckoutOptions, Compare, Node, Tree, TreePath, Whiteouts, checkout, diff, xattr};
+use rebit_layer::{
+    Change, Changeset, CheckoutOptions, Compare, Node, Tree, TreePath, Whiteouts, checkout, diff, xattr,
+};
 use rebit_oci::TreeId;
 use rebit_store::{Checkout, ScratchDir, Session};
 use rustix::fs::{AtFlags, CWD, Timespec, Timestamps, utimensat};
 
 use crate::error::StepProblem;
 use crate::key;
+use crate::record;
 use crate::trees::Trees;
 
+/// Fewer changes than this are written without looking for what is there already.
+const SMALL: usize = 64;
+/// How many times cheaper it has to be to complete a directory that is there.
+const NEAR: u64 = 4;
+/// How many directories of one lower tree are thought of.
+const RECENT: usize = 3;
 /// Longer chains are begun with one directory for everything below.
 const MAX_LOWERS: usize = 100;
 /// The directory within a checkout that holds the files.
@@ -46,6 +56,20 @@ impl Active {
     }
 }
 
+impl Active {
+    /// What the step left, without what overlayfs needed for it.
+    pub(crate) fn into_left(self) -> Result<ScratchDir, StepProblem> {
+        let work = self.work();
+        fs::remove_dir_all(&work).map_err(|source| failed(&work, source))?;
+        Ok(self.scratch)
+    }
+}
+
+/// The directory within a checkout that is a layer.
+pub(crate) fn files_of(checkout: &Checkout) -> PathBuf {
+    checkout.path().join(FILES)
+}
+
 /// Makes root file systems out of trees.
 pub(crate) trait Snapshotter {
     /// The directories that make up the last tree of `chain`; each tree of the chain is a layer on the one before it.
@@ -64,14 +88,53 @@ pub(crate) struct Checkouts<'a> {
     trees: &'a Trees<'a>,
     /// The identity of the tree that holds nothing.
     empty: TreeId,
+    now: SystemTime,
 }
 
 impl<'a> Checkouts<'a> {
-    pub(crate) fn new(session: &'a Session, trees: &'a Trees<'a>, empty: TreeId) -> Self {
-        Self { session, trees, empty }
+    pub(crate) fn new(session: &'a Session, trees: &'a Trees<'a>, empty: TreeId, now: SystemTime) -> Self {
+        Self { session, trees, empty, now }
     }
 
-    fn layer(&self, lower: TreeId, upper: TreeId) -> Result<Checkout, StepProblem> {
+    /// The directories that make `upper` out of `lower`, lowest first: one, or the one of a tree that is nearly `upper` and what
+    /// it lacks. A large directory of which one file changed is not written again.
+    fn layer(&self, lower: TreeId, upper: TreeId) -> Result<Vec<Checkout>, StepProblem> {
+        if let Some(checkout) = self.session.checkout(&key::checkout(lower, upper))? {
+            return Ok(vec![checkout]);
+        }
+        let tree = self.trees.load(&upper)?;
+        let changes = diff(&*self.trees.load(&lower)?, &tree, Compare::Exact);
+        if changes.len() < SMALL {
+            return Ok(vec![self.write(lower, upper, &tree, changes)?]);
+        }
+        let key = key::checkouts_of(lower).key();
+        let known = self.session.get_record(&key, self.now)?;
+        let mut recent: Vec<TreeId> = known.and_then(|bytes| record::decode(&bytes)).unwrap_or_default();
+        for near in recent.iter().filter(|near| **near != upper) {
+            let Some(checkout) = self.session.checkout(&key::checkout(lower, *near))? else { continue };
+            // A tree that is gone from the store has left its checkout behind.
+            let Ok(near_tree) = self.trees.load(near) else { continue };
+            let lacking = diff(&near_tree, &tree, Compare::Exact);
+            if cost(&lacking) * NEAR <= cost(&changes) {
+                return Ok(vec![checkout, self.write(*near, upper, &tree, lacking)?]);
+            }
+        }
+        let written = self.write(lower, upper, &tree, changes)?;
+        recent.retain(|known| *known != upper);
+        recent.insert(0, upper);
+        recent.truncate(RECENT);
+        self.session.put_record(&key, &record::encode(&recent), &[], self.now)?;
+        Ok(vec![written])
+    }
+
+    /// Writes what makes `upper` out of `lower` into a directory, unless another build was faster.
+    fn write(
+        &self,
+        lower: TreeId,
+        upper: TreeId,
+        tree: &Tree,
+        changes: Changeset,
+    ) -> Result<Checkout, StepProblem> {
         let key = key::checkout(lower, upper);
         if let Some(checkout) = self.session.checkout(&key)? {
             return Ok(checkout);
@@ -79,16 +142,16 @@ impl<'a> Checkouts<'a> {
         let scratch = self.session.scratch_dir("checkout")?;
         let files = scratch.path().join(FILES);
         create_dir(&files)?;
-        let upper = self.trees.load(&upper)?;
-        let changes = diff(&*self.trees.load(&lower)?, &upper, Compare::Exact).with_ancestors(&upper);
+        let changes = changes.with_ancestors(tree);
         let options = CheckoutOptions {
             whiteouts: Whiteouts::Overlay,
             allow_missing_devices: true,
             allow_other_owner: false,
         };
+        self.session.check_space(changes.size())?;
         checkout(&changes, &files, self.session, &options)?;
         // The top layer's own directory is the root that a process sees.
-        set_root(&files, &upper)?;
+        set_root(&files, tree)?;
         Ok(self.session.publish_checkout(&key, scratch)?)
     }
 }
@@ -99,10 +162,10 @@ impl Snapshotter for Checkouts<'_> {
         let mut lower = self.empty;
         let mut held = Vec::new();
         for tree in chain.iter().skip(first) {
-            held.push(self.layer(lower, *tree)?);
+            held.extend(self.layer(lower, *tree)?);
             lower = *tree;
         }
-        let lowers = held.iter().rev().map(|checkout| checkout.path().join(FILES)).collect();
+        let lowers = held.iter().rev().map(files_of).collect();
         Ok(View { lowers, _held: held })
     }
 
@@ -116,11 +179,19 @@ impl Snapshotter for Checkouts<'_> {
 
     fn commit(&self, active: Active, lower: TreeId, upper: TreeId, tree: &Tree) -> Result<(), StepProblem> {
         normalise(&active.upper(), &TreePath::root(), tree)?;
-        let work = active.work();
-        fs::remove_dir_all(&work).map_err(|source| failed(&work, source))?;
-        self.session.publish_checkout(&key::checkout(lower, upper), active.scratch)?;
+        self.session.publish_checkout(&key::checkout(lower, upper), active.into_left()?)?;
         Ok(())
     }
+}
+
+/// What it takes to write a changeset: its bytes, and as many more for each entry as are written in the time that it takes.
+fn cost(changes: &Changeset) -> u64 {
+    const ENTRY: u64 = 16 << 10;
+    let one = |change: &Change| match change {
+        Change::Upsert(node) => node.size().saturating_add(ENTRY),
+        Change::Remove => ENTRY,
+    };
+    changes.iter().map(|(_, change)| one(change)).fold(0, u64::saturating_add)
 }
 
 fn failed(path: &Path, source: io::Error) -> StepProblem {

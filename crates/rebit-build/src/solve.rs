@@ -15,6 +15,7 @@ use rebit_store::{Session, WorkLock};
 
 use crate::commit::{self, Built};
 use crate::context::{Context, size_of};
+use crate::debug::{self, Failures};
 use crate::error::{BuildError, StepProblem};
 use crate::explain::{self, KeptPreimage, StepReport};
 use crate::graph::{Base, CopyOp, CopySource, Graph, Op, RunMountKind, RunNetwork, RunOp, StagePlan, Step};
@@ -31,7 +32,7 @@ use crate::trees::Trees;
 use crate::user;
 
 /// What a build needs besides its plan.
-#[derive(Clone, Copy)]
+#[derive(Clone)]
 pub struct BuildInputs<'a> {
     /// Where everything is kept.
     pub session: &'a Session,
@@ -66,13 +67,41 @@ impl std::fmt::Debug for BuildInputs<'_> {
     }
 }
 
+/// Stages whose steps are executed whatever is known of them.
+#[derive(Debug, Clone, Default)]
+pub enum NoCache {
+    /// No stage.
+    #[default]
+    Nothing,
+    /// Every stage.
+    All,
+    /// The stages with these names or numbers.
+    Stages(Vec<String>),
+}
+
+impl NoCache {
+    fn covers(&self, stage: &StagePlan) -> bool {
+        let is = |word: &String| {
+            stage.name.as_ref().is_some_and(|name| name.eq_ignore_ascii_case(word))
+                || stage.index.to_string() == *word
+        };
+        match self {
+            Self::Nothing => false,
+            Self::All => true,
+            Self::Stages(words) => words.iter().any(is),
+        }
+    }
+}
+
 /// How a build is done.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub struct BuildOptions {
     /// How layers are compressed.
     pub compression: Compression,
-    /// Whether what is known of steps is left aside.
-    pub no_cache: bool,
+    /// Of which stages what is known of steps is left aside.
+    pub no_cache: NoCache,
+    /// Annotations of the image's manifest.
+    pub annotations: BTreeMap<String, String>,
     /// The present time: when records were last used. It never reaches an image.
     pub now: SystemTime,
     /// How many stages are built at the same time.
@@ -96,7 +125,8 @@ pub fn execute(graph: &Graph, inputs: &BuildInputs<'_>) -> Result<Built, BuildEr
             rebit_layer::StoreError::Object { source } => BuildError::Object(source),
             _ => unreachable!("a tree of one directory is within every limit"),
         })?;
-    let snapshotter = Checkouts::new(inputs.session, &trees, empty);
+    let snapshotter = Checkouts::new(inputs.session, &trees, empty, inputs.options.now);
+    let failures = Failures { graph, scope: inputs.scope, now: inputs.options.now };
     let solver = Solver {
         graph,
         inputs,
@@ -111,6 +141,8 @@ pub fn execute(graph: &Graph, inputs: &BuildInputs<'_>) -> Result<Built, BuildEr
             host: inputs.host,
             secrets: inputs.secrets,
             epoch: graph.epoch,
+            now: inputs.options.now,
+            failures: &failures,
         },
         empty,
         read: Mutex::default(),
@@ -188,7 +220,7 @@ impl Solver<'_> {
                 return Err(BuildError::Interrupted);
             }
             let id = StepId { stage: place, step: number };
-            let after = self.step(id, step, &state).map_err(|problem| match problem {
+            let after = self.step(id, stage, step, &state).map_err(|problem| match problem {
                 problem if is_stop(&problem) => BuildError::Interrupted,
                 problem => BuildError::Step { step: step.text.clone(), span: step.span, problem },
             })?;
@@ -211,7 +243,10 @@ impl Solver<'_> {
     fn base(&self, stage: &StagePlan) -> Result<StageState, BuildError> {
         match &stage.base {
             Base::Scratch => Ok(StageState {
-                base: ImageConfig::scratch(&self.graph.platform.architecture, &self.graph.platform.os),
+                base: ImageConfig {
+                    variant: stage.platform.variant.clone(),
+                    ..ImageConfig::scratch(&stage.platform.architecture, &stage.platform.os)
+                },
                 layers: Vec::new(),
                 chain: Vec::new(),
                 tree: self.empty,
@@ -237,7 +272,13 @@ impl Solver<'_> {
         }
     }
 
-    fn step(&self, id: StepId, step: &Step, state: &StageState) -> Result<TreeId, StepProblem> {
+    fn step(
+        &self,
+        id: StepId,
+        stage: &StagePlan,
+        step: &Step,
+        state: &StageState,
+    ) -> Result<TreeId, StepProblem> {
         let lower = state.tree;
         match &step.op {
             Op::Config => Ok(lower),
@@ -260,15 +301,18 @@ impl Solver<'_> {
                     .map(|(name, address)| format!("{name}={address}"))
                     .collect();
                 let sources = self.mounted_trees(op)?;
-                let key = key::run(op, lower, self.graph.epoch, &self.graph.platform, &hosts, &sources);
+                let key = key::run(op, lower, self.graph.epoch, &stage.platform, &hosts, &sources);
                 let network = op.network == RunNetwork::Host;
                 self.cached_or(id, &[key], network, || {
-                    let tree_of = |source: &CopySource| match source {
-                        CopySource::Context => self.context_of(None),
-                        CopySource::Named(name) => self.context_of(Some(name)),
-                        source => Ok(self.trees.load(&self.source_tree(source)?)?),
+                    let part = |_, from: &CopySource, source: &str| {
+                        let tree = match from {
+                            CopySource::Context => self.context_of(None)?,
+                            CopySource::Named(name) => self.context_of(Some(name))?,
+                            from => self.trees.load(&self.source_tree(from)?)?,
+                        };
+                        mounts::part(&tree, source, &self.place_name(from), self.graph.epoch)
                     };
-                    run(op, id, lower, &state.chain, &tree_of, &self.environment).map(|(tree, _)| tree)
+                    run(op, id, lower, &state.chain, &part, &self.environment).map(|(tree, _)| tree)
                 })
             }
             Op::Copy(op) => self.copy(id, op, lower),
@@ -284,7 +328,7 @@ impl Solver<'_> {
         let definition = key::copy_definition(op, lower, source, epoch);
         // The context has no identity before it was read, and reading it is what finds out what changed.
         if source.is_some()
-            && let Some(tree) = self.lookup(&definition)?
+            && let Some(tree) = self.lookup(id, &definition)?
         {
             self.inputs.progress.event(Event::Cached { id });
             self.note_report(id, true, &[]);
@@ -406,8 +450,8 @@ impl Solver<'_> {
         Ok(self.trees.store(tree)?.0)
     }
 
-    fn lookup(&self, key: &Preimage) -> Result<Option<TreeId>, StepProblem> {
-        if self.inputs.options.no_cache {
+    fn lookup(&self, id: StepId, key: &Preimage) -> Result<Option<TreeId>, StepProblem> {
+        if self.stage_of(id).is_some_and(|stage| self.inputs.options.no_cache.covers(stage)) {
             return Ok(None);
         }
         let bytes = self.inputs.session.get_record(&key.key(), self.inputs.options.now)?;
@@ -442,21 +486,27 @@ impl Solver<'_> {
         let reports: Vec<StepReport> = lock(&self.reports).values().cloned().collect();
         if reports.iter().any(|report| !report.cached) {
             let key = explain::report_key(self.inputs.scope);
-            self.inputs.session.put_record(&key, &record::encode(&reports), &[], self.inputs.options.now)?;
+            let (session, now) = (self.inputs.session, self.inputs.options.now);
+            session.put_record(&key, &record::encode(&reports), &[], now)?;
+            debug::forget(session, self.inputs.scope, now)?;
         }
         Ok(())
     }
 
     /// What is known under `key`, else the lock to find it out. While another build is at work on it this waits, and then knows.
-    fn lookup_or_lock(&self, key: &Preimage) -> Result<(Option<TreeId>, Option<WorkLock>), StepProblem> {
+    fn lookup_or_lock(
+        &self,
+        id: StepId,
+        key: &Preimage,
+    ) -> Result<(Option<TreeId>, Option<WorkLock>), StepProblem> {
         let number = key.key();
         loop {
-            if let Some(known) = self.lookup(key)? {
+            if let Some(known) = self.lookup(id, key)? {
                 return Ok((Some(known), None));
             }
             if let Some(lock) = self.inputs.session.try_work_lock(&number)? {
                 // Whoever had it may have ended between the look and the lock.
-                return Ok((self.lookup(key)?, Some(lock)));
+                return Ok((self.lookup(id, key)?, Some(lock)));
             }
             if self.inputs.stop.is_stopped() {
                 return Err(SandboxError::Stopped.into());
@@ -474,7 +524,7 @@ impl Solver<'_> {
         compute: impl FnOnce() -> Result<TreeId, StepProblem>,
     ) -> Result<TreeId, StepProblem> {
         let (known, _at_work) = match keys.first() {
-            Some(key) => self.lookup_or_lock(key)?,
+            Some(key) => self.lookup_or_lock(id, key)?,
             None => (None, None),
         };
         let missing = if known.is_some() { &keys[1..] } else { keys };

@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use crate::lint::Rule;
 use crate::span::Span;
 
 /// How bad a diagnostic is.
@@ -23,31 +24,34 @@ impl fmt::Display for Severity {
 }
 
 macro_rules! codes {
-    ($($(#[$doc:meta])* $variant:ident = $name:literal, $severity:ident $(, $rule:literal)?;)*) => {
+    ($($(#[$doc:meta])* $variant:ident = $name:literal, $severity:ident;)*) => {
         /// What kind of finding a diagnostic is. Names are stable: tools may match on them.
         #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
         #[non_exhaustive]
         pub enum Code {
             $($(#[$doc])* $variant,)*
+            /// A build check found something.
+            Rule(Rule),
         }
 
         impl Code {
-            /// Every code, in the order of declaration.
+            /// Every code of the parser, in the order of declaration; [`Rule::ALL`] has the build checks.
             pub const ALL: &'static [Self] = &[$(Self::$variant,)*];
 
-            /// The stable kebab-case name.
+            /// The stable name: kebab case, or that of the build check.
             pub fn name(self) -> &'static str {
-                match self { $(Self::$variant => $name,)* }
+                match self {
+                    $(Self::$variant => $name,)*
+                    Self::Rule(rule) => rule.name(),
+                }
             }
 
             /// The severity this finding has unless a `# check=` directive changes it.
             pub fn severity(self) -> Severity {
-                match self { $(Self::$variant => Severity::$severity,)* }
-            }
-
-            /// The name of the BuildKit build check that reports the same, as used in `# check=skip=`.
-            pub fn check_rule(self) -> Option<&'static str> {
-                match self { $(Self::$variant => [$($rule)?].first().copied(),)* }
+                match self {
+                    $(Self::$variant => Severity::$severity,)*
+                    Self::Rule(rule) => rule.severity(),
+                }
             }
         }
     };
@@ -70,6 +74,10 @@ codes! {
     DuplicateDirective = "duplicate-directive", Error;
     /// A parser directive has a value it cannot have.
     InvalidDirective = "invalid-directive", Error;
+    /// A comment of the first lines is almost a parser directive.
+    MistypedDirective = "mistyped-directive", Warning;
+    /// `# check=` names a build check that does not exist.
+    UnknownRule = "unknown-rule", Warning;
     /// A line starts with a word that is no instruction.
     UnknownInstruction = "unknown-instruction", Error;
     /// An instruction other than `ARG` before the first `FROM`.
@@ -96,6 +104,8 @@ codes! {
     IgnoredFlag = "ignored-flag", Warning;
     /// A variable where none is expanded.
     VariableNotSupported = "variable-not-supported", Error;
+    /// A word has a quote or a brace that is not closed, or a modifier that does not exist.
+    InvalidWord = "invalid-word", Error;
     /// A heredoc without its closing line.
     UnterminatedHeredoc = "unterminated-heredoc", Error;
     /// A heredoc where none can be.
@@ -112,28 +122,6 @@ codes! {
     InvalidTrigger = "invalid-trigger", Error;
     /// A duration cannot be read or is out of range.
     InvalidDuration = "invalid-duration", Error;
-    /// An empty line inside a continued line.
-    EmptyContinuation = "empty-continuation", Warning, "NoEmptyContinuation";
-    /// `MAINTAINER` is deprecated.
-    MaintainerDeprecated = "maintainer-deprecated", Warning, "MaintainerDeprecated";
-    /// `ENV key value` or `LABEL key value` instead of `key=value`.
-    LegacyKeyValue = "legacy-key-value", Warning, "LegacyKeyValueFormat";
-    /// Two stages have one name.
-    DuplicateStageName = "duplicate-stage-name", Warning, "DuplicateStageName";
-    /// A stage name is reserved (`scratch`, `context`).
-    ReservedStageName = "reserved-stage-name", Warning, "ReservedStageName";
-    /// A stage name is not lower case.
-    StageNameCasing = "stage-name-casing", Warning, "StageNameCasing";
-    /// `FROM` and `AS` differ in case.
-    FromAsCasing = "from-as-casing", Warning, "FromAsCasing";
-    /// Instruction names differ in case within one file.
-    InstructionCasing = "instruction-casing", Warning, "ConsistentInstructionCasing";
-    /// `CMD` or `ENTRYPOINT` in shell form without a `SHELL` in the stage: signals do not reach the program.
-    JsonArgsRecommended = "json-args-recommended", Warning, "JSONArgsRecommended";
-    /// An instruction of which only the last one counts appears more than once in a stage.
-    RepeatedInstruction = "repeated-instruction", Warning, "MultipleInstructionsDisallowed";
-    /// The protocol of an exposed port is not lower case.
-    ExposeProtoCasing = "expose-proto-casing", Warning, "ExposeProtoCasing";
 }
 
 impl fmt::Display for Code {
@@ -218,13 +206,6 @@ mod tests {
         names.sort_unstable();
         names.dedup();
         assert_eq!(names.len(), Code::ALL.len());
-    }
-
-    #[test]
-    fn only_warnings_have_check_rules() {
-        for code in Code::ALL {
-            assert!(code.check_rule().is_none() || code.severity() == Severity::Warning, "{code}");
-        }
     }
 
     #[test]

@@ -2,6 +2,7 @@
 
 use crate::diagnostic::{Code, Diagnostic};
 use crate::lex::Physical;
+use crate::lint::Rule;
 use crate::mount::parse_bool;
 use crate::parse::Diagnostics;
 use crate::span::{Span, Spanned};
@@ -28,28 +29,55 @@ impl Directives {
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Check {
     /// `skip=`: checks that are not reported.
-    pub skip: Skip,
+    pub skip: RuleSet,
+    /// `experimental=`: checks that are off by default and are wanted.
+    pub experimental: RuleSet,
     /// `error=true`: a failed check fails the build.
     pub error: bool,
 }
 
-/// Which checks `# check=skip=` silences.
+impl Check {
+    /// Reads `skip=RULE,…;error=true;experimental=RULE,…`; `all` stands for every rule.
+    ///
+    /// # Errors
+    /// The option that cannot be read.
+    pub fn parse(text: &str) -> Result<Self, String> {
+        parse_check(text)
+    }
+
+    /// Whether findings of a rule are reported.
+    pub fn reports(&self, rule: Rule) -> bool {
+        let on = !rule.is_experimental() || self.experimental.contains(rule.name());
+        on && !self.skip.contains(rule.name())
+    }
+
+    /// The names in it that no rule has.
+    pub fn unknown(&self) -> Vec<&str> {
+        let names = [&self.skip, &self.experimental].into_iter().flat_map(|set| match set {
+            RuleSet::All => &[][..],
+            RuleSet::Rules(rules) => rules.as_slice(),
+        });
+        names.map(String::as_str).filter(|name| Rule::named(name).is_none()).collect()
+    }
+}
+
+/// Which checks an option of `# check=` is about.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Skip {
-    /// `skip=all`.
+pub enum RuleSet {
+    /// `all`.
     All,
-    /// These, by the name BuildKit gives them; compared without case.
+    /// These, by [`Rule::name`]; compared without case.
     Rules(Vec<String>),
 }
 
-impl Default for Skip {
+impl Default for RuleSet {
     fn default() -> Self {
         Self::Rules(Vec::new())
     }
 }
 
-impl Skip {
-    /// Whether a check of this name is silenced.
+impl RuleSet {
+    /// Whether a check of this name is in the set.
     pub fn contains(&self, rule: &str) -> bool {
         match self {
             Self::All => true,
@@ -66,7 +94,10 @@ pub(crate) fn read(source: &str, start: usize, diagnostics: &mut Diagnostics) ->
     let mut seen: Vec<(String, Span)> = Vec::new();
     let mut next = start;
     while let Some(line) = Physical::at(source, next) {
-        let Some((name, value)) = line.comment().and_then(split) else { break };
+        let Some((name, value)) = line.comment().and_then(split) else {
+            mistyped(&line, diagnostics);
+            break;
+        };
         let span = line.trimmed_span();
         next = line.next();
         if let Some((_, first)) = seen.iter().find(|(other, _)| *other == name) {
@@ -88,7 +119,10 @@ pub(crate) fn read(source: &str, start: usize, diagnostics: &mut Diagnostics) ->
                 }
             },
             _ => match parse_check(value) {
-                Ok(check) => directives.check = Some(Spanned::new(check, place)),
+                Ok(check) => {
+                    check.unknown().into_iter().for_each(|name| diagnostics.push(unknown_rule(name, place)));
+                    directives.check = Some(Spanned::new(check, place));
+                }
                 Err(option) => {
                     let diagnostic = Diagnostic::new(
                         Code::InvalidDirective,
@@ -96,7 +130,7 @@ pub(crate) fn read(source: &str, start: usize, diagnostics: &mut Diagnostics) ->
                         format!("invalid check option `{option}`"),
                     );
                     diagnostics
-                        .push(diagnostic.with_help("options are `skip=RULE,…`, `skip=all` and `error=true`"));
+                        .push(diagnostic.with_help("options are `skip=RULE,…`, `error=true` and `experimental=RULE,…`; `all` is every rule"));
                 }
             },
         }
@@ -112,6 +146,25 @@ fn split(comment: &str) -> Option<(String, &str)> {
     (matches!(name.as_str(), "syntax" | "escape" | "check") && !value.is_empty()).then_some((name, value))
 }
 
+/// Warns of a comment that is a directive but for a letter or two.
+fn mistyped(line: &Physical<'_>, diagnostics: &mut Diagnostics) {
+    let Some((name, _)) = line.comment().and_then(|comment| comment.split_once('=')) else { return };
+    let close = crate::suggest::closest(name.trim(), ["syntax", "escape", "check"]);
+    if let Some(close) = close.filter(|close| !close.eq_ignore_ascii_case(name.trim())) {
+        let message = format!("`{}` is no parser directive, so this is a comment", name.trim());
+        let diagnostic = Diagnostic::new(Code::MistypedDirective, line.trimmed_span(), message);
+        diagnostics.push(diagnostic.with_help(format!("did you mean `{close}`?")));
+    }
+}
+
+fn unknown_rule(name: &str, span: Span) -> Diagnostic {
+    let diagnostic = Diagnostic::new(Code::UnknownRule, span, format!("there is no build check `{name}`"));
+    match crate::suggest::closest(name, Rule::ALL.iter().map(|rule| rule.name())) {
+        Some(close) => diagnostic.with_help(format!("did you mean `{close}`?")),
+        None => diagnostic,
+    }
+}
+
 fn value_span(line: &Physical<'_>, value: &str) -> Span {
     let end = line.start + line.text.trim_end().len();
     Span::new(end.saturating_sub(value.len()), end)
@@ -123,14 +176,16 @@ fn parse_check(text: &str) -> Result<Check, String> {
     for option in text.split(';') {
         let bad = || option.trim().to_owned();
         let (key, value) = option.split_once('=').ok_or_else(bad)?;
-        let list =
-            || value.split(',').map(|rule| rule.trim().to_owned()).filter(|rule| !rule.is_empty()).collect();
+        let list = || match value.trim() {
+            "all" => RuleSet::All,
+            value => RuleSet::Rules(
+                value.split(',').map(|rule| rule.trim().to_owned()).filter(|rule| !rule.is_empty()).collect(),
+            ),
+        };
         match key.trim() {
-            "skip" if value.trim() == "all" => check.skip = Skip::All,
-            "skip" => check.skip = Skip::Rules(list()),
+            "skip" => check.skip = list(),
             "error" => check.error = parse_bool(value.trim()).ok_or_else(bad)?,
-            // Names experimental checks to run; there are none here.
-            "experimental" => {}
+            "experimental" => check.experimental = list(),
             _ => return Err(bad()),
         }
     }
@@ -149,7 +204,7 @@ mod tests {
 
     #[test]
     fn all_three_in_any_order() {
-        let text = "# check=skip=A, B;error=true\n#ESCAPE = `\r\n  #  Syntax=docker/dockerfile:1  \nFROM a\n";
+        let text = "# check=skip=UndefinedVar, fromAsCasing;error=true\n#ESCAPE = `\r\n  #  Syntax=docker/dockerfile:1  \nFROM a\n";
         let (directives, next, codes) = read_all(text);
         assert_eq!(codes, []);
         assert!(text[next..].starts_with("FROM"));
@@ -160,9 +215,7 @@ mod tests {
             ("docker/dockerfile:1", "docker/dockerfile:1")
         );
         let check = directives.check.unwrap().value;
-        assert!(
-            check.error && check.skip.contains("a") && check.skip.contains("B") && !check.skip.contains("C")
-        );
+        assert!(check.error && check.skip.contains("undefinedvar") && !check.reports(Rule::FromAsCasing));
     }
 
     #[test]
@@ -192,6 +245,7 @@ mod tests {
         check("# check=skip\n", &[Code::InvalidDirective]);
         check("# check=error=perhaps\n", &[Code::InvalidDirective]);
         check("# check=skip=all;error=1\n", &[]);
+        check("# check=skip=StageNameCasin;experimental=all\n", &[Code::UnknownRule]);
         check("# check=skp=all\n", &[Code::InvalidDirective]);
     }
 }

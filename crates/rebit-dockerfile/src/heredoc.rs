@@ -107,6 +107,7 @@ pub(crate) fn read_bodies(
         let body_start = next;
         let mut body_end = next;
         let mut closing = None;
+        let mut almost = None;
         while let Some(line) = Physical::at(source, next) {
             next = line.next();
             let text = if opening.chomp { line.text.trim_start_matches('\t') } else { line.text };
@@ -114,12 +115,21 @@ pub(crate) fn read_bodies(
                 closing = Some(Span::new(line.start, line.start + line.text.len()));
                 break;
             }
+            if almost.is_none() && line.text.trim() == opening.name {
+                almost = Some(line.trimmed_span());
+            }
             body_end = next;
         }
         if closing.is_none() {
             let message = format!("heredoc `{}` is not closed", opening.name);
             let help = format!("add a line that holds only `{}`", opening.name);
-            diagnostics.push(Diagnostic::new(Code::UnterminatedHeredoc, span, message).with_help(help));
+            let diagnostic = Diagnostic::new(Code::UnterminatedHeredoc, span, message);
+            diagnostics.push(match almost {
+                Some(almost) => diagnostic
+                    .with_label(almost, "has blanks around it")
+                    .with_help("remove them; with `<<-` tabs before it are allowed"),
+                None => diagnostic.with_help(help),
+            });
         }
         heredocs.push(Heredoc {
             name: opening.name,

@@ -70,6 +70,15 @@ pub(crate) fn looks_like_array(text: &str) -> bool {
     quoted && text.ends_with(']') && (inside.contains(',') || inside.split_whitespace().count() == 1)
 }
 
+/// The JSON array that was probably meant: other quotes made double, a comma at the end removed.
+pub(crate) fn repaired(text: &str) -> Option<String> {
+    let text = text.trim().replace(['\'', '“', '”', '‘', '’'], "\"");
+    let inside = text.strip_prefix('[')?.strip_suffix(']')?.trim().trim_end_matches(',');
+    let strings: Vec<String> = serde_json::from_str(&format!("[{inside}]")).ok()?;
+    let quoted: Vec<String> = strings.into_iter().map(|text| Value::String(text).to_string()).collect();
+    Some(format!("[{}]", quoted.join(", ")))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -109,6 +118,13 @@ mod tests {
         for text in ["[1]", "[\"a\", null]", "[[\"a\"]]", "[{}]"] {
             assert_eq!(read(Logical::read(text, 0, '\u{1}').all()), Json::NotStrings, "{text}");
         }
+    }
+
+    #[test]
+    fn repairs() {
+        assert_eq!(repaired("['a', 'b']").as_deref(), Some("[\"a\", \"b\"]"));
+        assert_eq!(repaired("[“a”,\"b\", ]").as_deref(), Some("[\"a\", \"b\"]"));
+        assert_eq!(repaired("[\"a\" \"b\"]"), None);
     }
 
     #[test]

@@ -5,6 +5,7 @@
 //! - [`parse()`] turns the text of a Dockerfile into a [`Dockerfile`] of [`Stage`]s plus [`Diagnostic`]s. It never fails and
 //!   never panics: what could be read is in the tree, and a diagnostic of [`Severity::Error`] means *do not build*.
 //!   [`parse_trigger`] does the same for one line of an image config's `OnBuild` list.
+//! - [`lint::lint`] runs the build checks on what was parsed.
 //! - [`instruction`] has one struct per instruction. Every word carries the [`Span`] it came from; nothing is expanded yet.
 //! - [`expand`] replaces variables and removes quotes, by the rules of BuildKit's shell lexer. The planner calls it with the
 //!   values in force at that instruction. Its module docs say which instructions and which of their parts are expanded.
@@ -29,7 +30,6 @@
 //! differences: text is UTF-8 (bytes that are not are the caller's to refuse), flags of instructions that take none are an
 //! error everywhere, and a flag's value may hold any character.
 
-mod check;
 pub mod diagnostic;
 mod directive;
 pub mod duration;
@@ -41,18 +41,21 @@ pub mod ignore;
 pub mod instruction;
 mod json;
 mod lex;
+pub mod lint;
 pub mod mode;
 pub mod mount;
+pub mod outline;
 mod parse;
 pub mod span;
 mod suggest;
 mod words;
 
 pub use diagnostic::{Code, Diagnostic, Label, Severity};
-pub use directive::{Check, Directives, Skip};
+pub use directive::{Check, Directives, RuleSet};
 pub use heredoc::Heredoc;
 pub use instruction::{Dockerfile, Instruction, Node, Stage};
 pub use parse::{
     MAX_DIAGNOSTICS, MAX_FILE_BYTES, MAX_HEREDOCS, MAX_INSTRUCTIONS, Parsed, parse, parse_trigger,
 };
 pub use span::{Position, SourceFile, Span, Spanned};
+pub use suggest::closest;

@@ -1,7 +1,7 @@
 //! "Did you mean": the closest of a list of names.
 
 /// The name closest to `word`, without regard to case, if it is close at all: at most two edits, and fewer than half of the word.
-pub(crate) fn closest<'a>(word: &str, names: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+pub fn closest<'a>(word: &str, names: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     if word.len() > 64 {
         return None;
     }

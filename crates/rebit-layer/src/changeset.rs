@@ -80,6 +80,16 @@ impl Changeset {
         self.entries.len()
     }
 
+    /// The bytes of the files that it writes; every name of a hard link counts.
+    #[must_use]
+    pub fn size(&self) -> u64 {
+        let size = |change: &Change| match change {
+            Change::Upsert(node) => node.size(),
+            Change::Remove => 0,
+        };
+        self.iter().map(|(_, change)| size(change)).fold(0, u64::saturating_add)
+    }
+
     /// Whether there is no change.
     #[must_use]
     pub fn is_empty(&self) -> bool {

@@ -1,5 +1,7 @@
 //! From a changeset to the blob of a layer.
 
+mod resume;
+
 use rebit_oci::manifest::Compression;
 use std::io::{self, Read, Write};
 use std::sync::Arc;
@@ -13,6 +15,7 @@ use crate::codec;
 use crate::segment::{Piece, Segment, SegmentKey, Segments, segments};
 use crate::tar::write::{WriteError, entries};
 use crate::{Changeset, Report};
+use resume::{Chain, Resume};
 
 /// Remembers compressed segments.
 pub trait SegmentCache: Sync {
@@ -21,6 +24,14 @@ pub trait SegmentCache: Sync {
 
     /// Remembers a part. Failing to is no error: it is only a cache.
     fn put(&self, key: &SegmentKey, encoder: &str, part: ObjectId, size: u64);
+
+    /// What was remembered of an encoding at the cut `key`.
+    fn state(&self, _key: &SegmentKey) -> Option<Vec<u8>> {
+        None
+    }
+
+    /// Remembers where an encoding can go on. Failing to is no error.
+    fn put_state(&self, _key: &SegmentKey, _state: &[u8]) {}
 }
 
 /// Remembers nothing.
@@ -148,8 +159,11 @@ pub fn encode_layer(
 ) -> Result<EncodedLayer, EncodeError> {
     let LayerFormat::V1 = options.format;
     let stage = Stage { objects, sink, cache, compression: options.compression };
+    let encoder = codec::encoder_id(options.compression);
+    let resume = Resume::find(segments(entries(changeset, options.epoch)), cache, encoder);
+    let mut output = Output::new(cache, encoder, resume);
     let mut feeder = Feeder::new(segments(entries(changeset, options.epoch)), objects);
-    let mut output = Output::default();
+    feeder.skip(output.parts.len())?;
     let mut window = feeder.window()?;
     let mut done = Vec::new();
     while !window.is_empty() || !done.is_empty() {
@@ -177,12 +191,14 @@ pub fn encode_layer(
 
 /// Writes the tar stream of `changeset` to `out`, the bytes that a layer's diff id is the digest of.
 ///
+/// Without an `epoch` each entry has the mtime of its node: an archive that is no layer.
+///
 /// # Errors
 /// [`EncodeError`]; [`EncodeError::Output`] when `out` fails.
 pub fn write_tar(
     changeset: &Changeset,
     objects: &dyn ObjectSource,
-    epoch: i64,
+    epoch: impl Into<Option<i64>>,
     out: &mut dyn Write,
 ) -> Result<Report, EncodeError> {
     let mut feeder = Feeder::new(segments(entries(changeset, epoch)), objects);
@@ -214,6 +230,14 @@ struct Feeder<'a> {
 impl<'a> Feeder<'a> {
     fn new(segments: Segments<'a>, objects: &'a dyn ObjectSource) -> Self {
         Self { segments, objects, stream: None }
+    }
+
+    /// Leaves out the first `count` segments.
+    fn skip(&mut self, count: usize) -> Result<(), EncodeError> {
+        for segment in self.segments.by_ref().take(count) {
+            segment?;
+        }
+        Ok(())
     }
 
     /// The next segments, none at the end.
@@ -300,6 +324,7 @@ struct Stage<'a> {
 }
 
 struct Part {
+    key: SegmentKey,
     plain: Vec<u8>,
     bytes: Arc<[u8]>,
     object: ObjectId,
@@ -315,13 +340,13 @@ impl Stage<'_> {
         let key = job.segment.key();
         let plain = plain_bytes(job, self.objects)?;
         if let Some((object, bytes)) = self.known(&key, encoder)? {
-            return Ok(Part { plain, bytes, object, cached: true });
+            return Ok(Part { key, plain, bytes, object, cached: true });
         }
         let bytes = codec::encode_segment(self.compression, &plain)
             .map_err(|source| EncodeError::Encoder { encoder, source })?;
         let object = self.sink.put(&bytes, &[])?;
         self.cache.put(&key, encoder, object, bytes.len() as u64);
-        Ok(Part { plain, bytes: bytes.into(), object, cached: false })
+        Ok(Part { key, plain, bytes: bytes.into(), object, cached: false })
     }
 
     /// The part from the cache, if the object is still there and as long as the cache says.
@@ -336,16 +361,49 @@ impl Stage<'_> {
 }
 
 /// The two digests, fed in the order of the stream.
-#[derive(Default)]
-struct Output {
+struct Output<'a> {
+    cache: &'a dyn SegmentCache,
+    chain: Chain,
     plain: Hasher,
     blob: Hasher,
     parts: Vec<(ObjectId, u64)>,
     cached_parts: usize,
 }
 
-impl Output {
-    fn take(&mut self, parts: Vec<Part>) {
+impl<'a> Output<'a> {
+    fn new(cache: &'a dyn SegmentCache, encoder: &str, resume: Option<Resume>) -> Self {
+        let Some(Resume { chain, plain, blob, parts }) = resume else {
+            let (plain, blob) = (Hasher::new(), Hasher::new());
+            return Self {
+                cache,
+                chain: Chain::new(encoder),
+                plain,
+                blob,
+                parts: Vec::new(),
+                cached_parts: 0,
+            };
+        };
+        Self { cache, chain, plain, blob, cached_parts: parts.len(), parts }
+    }
+
+    fn take(&mut self, mut parts: Vec<Part>) {
+        while !parts.is_empty() {
+            // Up to where a state is kept, if that is in this window.
+            let mut point = None;
+            let found = parts.iter().position(|part| {
+                point = self.chain.push(&part.key);
+                point.is_some()
+            });
+            let rest = parts.split_off(found.map_or(parts.len(), |last| last + 1));
+            self.hash(parts);
+            if let Some(point) = point {
+                self.cache.put_state(&point, &resume::encode(&self.plain, &self.blob));
+            }
+            parts = rest;
+        }
+    }
+
+    fn hash(&mut self, parts: Vec<Part>) {
         let (plain, blob) = (&mut self.plain, &mut self.blob);
         rayon::join(
             || parts.iter().for_each(|part| plain.update(&part.plain)),

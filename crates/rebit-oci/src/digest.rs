@@ -8,6 +8,7 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 use sha2::Digest as _;
+use sha2::digest::common::hazmat::SerializableState;
 
 use crate::hex;
 
@@ -198,6 +199,22 @@ impl Hasher {
         self.length
     }
 
+    /// The state, to go on from later: the length, and what the hash keeps of it.
+    #[must_use]
+    pub fn save(&self) -> Vec<u8> {
+        let mut bytes = self.length.to_le_bytes().to_vec();
+        bytes.extend_from_slice(&SerializableState::serialize(&self.state));
+        bytes
+    }
+
+    /// Goes on from a state that [`save`](Self::save) gave; `None` when it is none.
+    #[must_use]
+    pub fn restore(bytes: &[u8]) -> Option<Self> {
+        let (length, state) = bytes.split_first_chunk::<8>()?;
+        let state = sha2::Sha256::deserialize(state.try_into().ok()?).ok()?;
+        Some(Self { state, length: u64::from_le_bytes(*length) })
+    }
+
     /// Ends the hash.
     #[must_use]
     pub fn finish(self) -> Digest {
@@ -321,6 +338,28 @@ mod tests {
     use super::*;
 
     const EMPTY: &str = "sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
+
+    /// A state is kept from run to run, so its bytes must not change with the library.
+    #[test]
+    fn a_hash_goes_on_from_a_saved_state() {
+        let text: Vec<u8> = (0..300_u32).map(|n| (n % 251) as u8).collect();
+        for cut in [0, 1, 63, 64, 65, 128, 300] {
+            let mut hasher = Hasher::new();
+            hasher.update(&text[..cut]);
+            let mut again = Hasher::restore(&hasher.save()).unwrap();
+            assert_eq!(again.length(), cut as u64);
+            again.update(&text[cut..]);
+            assert_eq!((again.length(), again.finish()), (300, Digest::of(&text)), "{cut}");
+        }
+        let mut hasher = Hasher::new();
+        hasher.update(b"abc");
+        let saved = hasher.save();
+        let initial = "67e6096a85ae67bb72f36e3c3af54fa57f520e518c68059babd9831f19cde05b";
+        let expected = format!("0300000000000000{initial}0000000000000000616263{}03", "00".repeat(60));
+        assert_eq!(crate::hex::encode(&saved), expected);
+        assert!(Hasher::restore(&saved[..saved.len() - 1]).is_none());
+        assert!(Hasher::restore(b"").is_none());
+    }
 
     #[test]
     fn digests_parse_and_print() {

@@ -5,6 +5,8 @@
 //!
 //! Source: OCI image-spec, `manifest.md`, `image-index.md`, `descriptor.md`, `media-types.md`.
 
+use std::collections::BTreeMap;
+
 pub use oci_spec::image::{Descriptor, ImageIndex, ImageManifest, MediaType, Platform};
 
 use oci_spec::image::ImageManifestBuilder;
@@ -125,13 +127,28 @@ pub fn write_manifest(
     config: Descriptor,
     layers: Vec<Descriptor>,
 ) -> Result<Raw<ImageManifest>, DocumentError> {
-    let manifest = ImageManifestBuilder::default()
+    write_annotated_manifest(config, layers, &BTreeMap::new())
+}
+
+/// As [`write_manifest`], with annotations; without any the bytes are the same.
+///
+/// # Errors
+/// [`DocumentError::Unwritable`], which a value of this shape does not cause.
+pub fn write_annotated_manifest(
+    config: Descriptor,
+    layers: Vec<Descriptor>,
+    annotations: &BTreeMap<String, String>,
+) -> Result<Raw<ImageManifest>, DocumentError> {
+    let mut manifest = ImageManifestBuilder::default()
         .schema_version(2u32)
         .media_type(MediaType::ImageManifest)
         .config(config)
         .layers(layers)
         .build()
         .unwrap_or_else(|_| unreachable!("every required field of a manifest is set above"));
+    if !annotations.is_empty() {
+        manifest.set_annotations(Some(annotations.clone().into_iter().collect()));
+    }
     Raw::write("manifest", manifest)
 }
 
@@ -162,5 +179,18 @@ mod tests {
             r#"{{"config":{{"digest":"{config}","mediaType":"{OCI_CONFIG}","size":6}},"layers":[{{"digest":"{layer}","mediaType":"application/vnd.oci.image.layer.v1.tar+gzip","size":5}}],"mediaType":"{OCI_MANIFEST}","schemaVersion":2}}"#
         );
         assert_eq!(std::str::from_utf8(raw.bytes()).unwrap(), expected);
+    }
+
+    #[test]
+    fn annotations_are_sorted() {
+        let config = descriptor(MediaType::ImageConfig, Digest::of(b"config"), 6);
+        let names = ["z", "b", "a", "y", "c"];
+        let annotations = names.iter().map(|name| ((*name).to_owned(), "1".to_owned())).collect();
+        let raw = write_annotated_manifest(config, Vec::new(), &annotations).unwrap();
+        let text = std::str::from_utf8(raw.bytes()).unwrap();
+        assert!(
+            text.starts_with(r#"{"annotations":{"a":"1","b":"1","c":"1","y":"1","z":"1"},"config""#),
+            "{text}"
+        );
     }
 }

@@ -54,7 +54,12 @@ impl Nodes {
 }
 
 /// Mounts `/dev` on `target` with everything below it.
-pub(crate) fn mount_dev(target: BorrowedFd<'_>, nodes: &Nodes, nodev: MountAttrFlags) -> Result<(), Failure> {
+pub(crate) fn mount_dev(
+    target: BorrowedFd<'_>,
+    nodes: &Nodes,
+    nodev: MountAttrFlags,
+    shm_size: u64,
+) -> Result<(), Failure> {
     let nosuid = MountAttrFlags::MOUNT_ATTR_NOSUID;
     let options = [("mode", "755"), ("size", "65536k")];
     let dev = new_mount("tmpfs", &options, nosuid | nodev).at(Step::Dev, "/dev")?;
@@ -69,7 +74,8 @@ pub(crate) fn mount_dev(target: BorrowedFd<'_>, nodes: &Nodes, nodev: MountAttrF
     let noexec = MountAttrFlags::MOUNT_ATTR_NOEXEC;
     let pts = new_pts(nosuid | noexec).at(Step::Dev, "/dev/pts")?;
     attach_in_new_directory(dev.as_fd(), "pts", pts.as_fd())?;
-    let shm = new_mount("tmpfs", &[("mode", "1777"), ("size", "65536k")], nosuid | noexec | nodev);
+    let size = shm_size.to_string();
+    let shm = new_mount("tmpfs", &[("mode", "1777"), ("size", &size)], nosuid | noexec | nodev);
     attach_in_new_directory(dev.as_fd(), "shm", shm.at(Step::Dev, "/dev/shm")?.as_fd())?;
     match new_mount("mqueue", &[], nosuid | noexec | nodev) {
         Ok(queues) => attach_in_new_directory(dev.as_fd(), "mqueue", queues.as_fd()),

@@ -122,7 +122,7 @@ fn assemble(spec: &RunSpec, scratch: Option<&Scratch>) -> Result<Vec<Made>, Fail
         let prepared = prepared.map(|(number, mount)| mounts::prepare(mount, number, memory, nodev));
         Ok((nodes, prepared.collect::<Result<Vec<_>, Failure>>()?))
     })?;
-    devices::mount_dev(dev.as_fd(), &nodes, nodev)?;
+    devices::mount_dev(dev.as_fd(), &nodes, nodev, spec.shm_size)?;
     let proc = stubs::open_target(root_fd, Path::new("/proc"), Kind::Directory, &mut made)?;
     kernelfs::mount_proc(proc.as_fd())?;
     let sys_target = stubs::open_target(root_fd, Path::new("/sys"), Kind::Directory, &mut made)?;
@@ -162,13 +162,20 @@ fn set_limits(spec: &RunSpec) -> Result<(), Failure> {
             Resource::Cpu => rustix::process::Resource::Cpu,
             Resource::Data => rustix::process::Resource::Data,
             Resource::FileSize => rustix::process::Resource::Fsize,
+            Resource::Locks => rustix::process::Resource::Locks,
             Resource::LockedMemory => rustix::process::Resource::Memlock,
+            Resource::MessageQueues => rustix::process::Resource::Msgqueue,
+            Resource::Nice => rustix::process::Resource::Nice,
             Resource::OpenFiles => rustix::process::Resource::Nofile,
             Resource::Processes => rustix::process::Resource::Nproc,
+            Resource::ResidentMemory => rustix::process::Resource::Rss,
+            Resource::RealtimePriority => rustix::process::Resource::Rtprio,
+            Resource::RealtimeTime => rustix::process::Resource::Rttime,
+            Resource::PendingSignals => rustix::process::Resource::Sigpending,
             Resource::Stack => rustix::process::Resource::Stack,
         };
         let set = setrlimit(resource, Rlimit { current: limit.soft, maximum: limit.hard }).step(Step::Limit);
-        set.map_err(|failure| failure.detail(format!("{:?}", limit.resource)))?;
+        set.map_err(|failure| failure.detail(limit.resource.name()))?;
     }
     Ok(())
 }

@@ -62,5 +62,7 @@ pub use error::{SandboxError, Step};
 pub use probe::{Driver, Finding, Probe, probe};
 pub use run::{Exit, StopFlag, Stream, run};
 pub use runner::{RUNNER_ARGUMENT, Runner, maybe_run_as_runner};
-pub use spec::{Mount, Network, Output, Resource, ResourceLimit, RootFs, RunSpec, Security, Stdin};
+pub use spec::{
+    DEFAULT_SHM_SIZE, Mount, Network, Output, Resource, ResourceLimit, RootFs, RunSpec, Security, Stdin,
+};
 pub use userns::{Privilege, SubordinateRange, current_privilege, enter_user_namespace};

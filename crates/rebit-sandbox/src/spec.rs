@@ -11,6 +11,9 @@ use crate::SandboxError;
 /// Most layers below the upper directory (the kernel takes 500; one is the layer of mount stubs).
 pub(crate) const MAX_LOWERS: usize = 499;
 
+/// Bytes of `/dev/shm` that container tools give when nothing else is asked for.
+pub const DEFAULT_SHM_SIZE: u64 = 64 << 20;
+
 /// Everything that the process will see, and nothing of the host beyond it.
 ///
 /// Host paths are resolved by the runner as usual; paths inside the sandbox are absolute and resolved inside its root.
@@ -41,6 +44,8 @@ pub struct RunSpec {
     pub mounts: Vec<Mount>,
     /// Resource limits; those not named are inherited.
     pub limits: Vec<ResourceLimit>,
+    /// Most bytes of `/dev/shm`.
+    pub shm_size: u64,
     /// Standard input.
     pub stdin: Stdin,
     /// Standard output and standard error.
@@ -66,6 +71,7 @@ impl RunSpec {
             network: Network::None,
             mounts: Vec::new(),
             limits: Vec::new(),
+            shm_size: DEFAULT_SHM_SIZE,
             stdin: Stdin::Null,
             output: Output::Capture,
             security: Security::Sandbox,
@@ -214,7 +220,7 @@ pub struct ResourceLimit {
 }
 
 /// A resource of setrlimit(2).
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub enum Resource {
     /// `RLIMIT_AS`, bytes of address space.
     AddressSpace,
@@ -226,14 +232,57 @@ pub enum Resource {
     Data,
     /// `RLIMIT_FSIZE`, bytes of one file.
     FileSize,
+    /// `RLIMIT_LOCKS`, file locks.
+    Locks,
     /// `RLIMIT_MEMLOCK`, bytes.
     LockedMemory,
+    /// `RLIMIT_MSGQUEUE`, bytes of POSIX message queues.
+    MessageQueues,
+    /// `RLIMIT_NICE`, 20 minus the lowest nice value.
+    Nice,
     /// `RLIMIT_NOFILE`, descriptors.
     OpenFiles,
     /// `RLIMIT_NPROC`, processes of the user.
     Processes,
+    /// `RLIMIT_RSS`, bytes; Linux ignores it.
+    ResidentMemory,
+    /// `RLIMIT_RTPRIO`, the highest real-time priority.
+    RealtimePriority,
+    /// `RLIMIT_RTTIME`, microseconds of real-time scheduling without a pause.
+    RealtimeTime,
+    /// `RLIMIT_SIGPENDING`, signals.
+    PendingSignals,
     /// `RLIMIT_STACK`, bytes.
     Stack,
+}
+
+impl Resource {
+    /// Every resource with the name that `ulimit` options of container tools use.
+    pub const NAMES: [(&str, Resource); 16] = [
+        ("as", Resource::AddressSpace),
+        ("core", Resource::Core),
+        ("cpu", Resource::Cpu),
+        ("data", Resource::Data),
+        ("fsize", Resource::FileSize),
+        ("locks", Resource::Locks),
+        ("memlock", Resource::LockedMemory),
+        ("msgqueue", Resource::MessageQueues),
+        ("nice", Resource::Nice),
+        ("nofile", Resource::OpenFiles),
+        ("nproc", Resource::Processes),
+        ("rss", Resource::ResidentMemory),
+        ("rtprio", Resource::RealtimePriority),
+        ("rttime", Resource::RealtimeTime),
+        ("sigpending", Resource::PendingSignals),
+        ("stack", Resource::Stack),
+    ];
+
+    /// The name that `ulimit` options of container tools use.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        let found = Self::NAMES.iter().find(|(_, resource)| *resource == self);
+        found.map_or_else(|| unreachable!("every resource has a name"), |(name, _)| name)
+    }
 }
 
 /// Standard input of the process.

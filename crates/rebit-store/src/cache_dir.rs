@@ -1,23 +1,22 @@
 //! Cache directories: what `RUN --mount=type=cache` keeps from build to build.
 //!
 //! A cache has a name and one directory, or several when builds that must not share use it at once. It is nobody's only copy of
-//! anything that an image holds, it is not checked, and it stays until it is removed by name.
+//! anything that an image holds, it is not checked, and it stays until it is removed by name or pruned.
 
 use std::fs::{self, File};
-use std::io;
 use std::path::{Path, PathBuf};
+use std::time::SystemTime;
 
 use rustix::fs::{CWD, FlockOperation, RenameFlags};
 
-use crate::scratch;
 use crate::store::Inner;
-use crate::{Session, Store, StoreError};
+use crate::{Session, StoreError};
 
 pub(crate) const CACHES: &str = "loose/caches";
 /// The file that holds a cache's name.
-const NAME: &str = "name";
+pub(crate) const NAME: &str = "name";
 /// Most directories of one cache.
-const MAX_DIRECTORIES: u32 = 256;
+pub(crate) const MAX_DIRECTORIES: u32 = 256;
 
 /// Who may use a cache at the same time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -54,16 +53,18 @@ pub struct CacheInfo {
     pub bytes: u64,
     /// How many directories it has.
     pub directories: u64,
+    /// When a session last asked for it, as that session said; `None` when that cannot be told.
+    pub used: Option<SystemTime>,
 }
 
-fn cache_path(inner: &Inner, name: &str) -> PathBuf {
+pub(crate) fn cache_path(inner: &Inner, name: &str) -> PathBuf {
     inner.root.join(CACHES).join(blake3::hash(name.as_bytes()).to_hex().as_str())
 }
 
 impl Session {
     /// The directory of the cache `name`. A new one is given to `fill`, under another name, before anyone else sees it.
     ///
-    /// With [`CacheSharing::Locked`] this waits until nobody else holds it.
+    /// With [`CacheSharing::Locked`] this waits until nobody else holds it. `now` is noted as the time of its last use.
     ///
     /// # Errors
     /// [`StoreError::InvalidName`] for an empty name or one of more than 1024 bytes, [`StoreError::Limit`] when 256 builds use it
@@ -72,18 +73,13 @@ impl Session {
         &self,
         name: &str,
         sharing: CacheSharing,
+        now: SystemTime,
         fill: impl FnOnce(&Path) -> Result<(), E>,
     ) -> Result<CacheDir, E> {
         let inner = &self.shared.inner;
         inner.check_writable()?;
-        if name.is_empty() || name.len() > 1024 {
-            let name = name.chars().take(100).collect();
-            return Err(StoreError::InvalidName { name, reason: "it must be 1 to 1024 bytes" }.into());
-        }
-        let cache = cache_path(inner, name);
-        fs::create_dir_all(&cache)
-            .and_then(|()| fs::write(cache.join(NAME), name))
-            .map_err(|source| StoreError::io("create the cache", &cache, source))?;
+        let cache = make(inner, name)?;
+        note_use(&cache, now)?;
         let (number, lock) = claim(&cache, sharing)?;
         let path = cache.join(format!("{number}"));
         if !path.exists() {
@@ -100,6 +96,31 @@ impl Session {
         }
         Ok(CacheDir { path, _lock: lock })
     }
+}
+
+/// Makes the cache's place, without a directory of content.
+pub(crate) fn make(inner: &Inner, name: &str) -> Result<PathBuf, StoreError> {
+    if name.is_empty() || name.len() > 1024 {
+        let name = name.chars().take(100).collect();
+        return Err(StoreError::InvalidName { name, reason: "it must be 1 to 1024 bytes" });
+    }
+    let cache = cache_path(inner, name);
+    let file = cache.join(NAME);
+    // Written once: who lists the caches meanwhile sees a whole name.
+    let write = || match fs::read(&file) {
+        Ok(known) if known == name.as_bytes() => Ok(()),
+        _ => fs::create_dir_all(&cache).and_then(|()| fs::write(&file, name)),
+    };
+    write().map_err(|source| StoreError::io("create the cache", &cache, source))?;
+    Ok(cache)
+}
+
+/// The file that holds the name has the time of the last use.
+pub(crate) fn note_use(cache: &Path, now: SystemTime) -> Result<(), StoreError> {
+    let path = cache.join(NAME);
+    let file = File::options().append(true).open(&path);
+    file.and_then(|file| file.set_modified(now))
+        .map_err(|source| StoreError::io("note the use of the cache", &path, source))
 }
 
 /// Finds a directory number that `sharing` may use, and locks it.
@@ -125,61 +146,10 @@ fn claim(cache: &Path, sharing: CacheSharing) -> Result<(u32, File), StoreError>
     })
 }
 
-impl Store {
-    /// All caches, by name.
-    ///
-    /// # Errors
-    /// [`StoreError::Io`].
-    pub fn caches(&self) -> Result<Vec<CacheInfo>, StoreError> {
-        let root = self.inner.root.join(CACHES);
-        let mut found = Vec::new();
-        for entry in scratch::names(&root)? {
-            let cache = root.join(entry);
-            // A cache without its name was killed while it was made; the next use of the name mends it.
-            let Ok(name) = fs::read_to_string(cache.join(NAME)) else { continue };
-            let numbers = scratch::names(&cache)?.into_iter().filter(|entry| entry.parse::<u32>().is_ok());
-            let directories: Vec<PathBuf> = numbers.map(|number| cache.join(number)).collect();
-            let mut bytes = 0;
-            for directory in &directories {
-                bytes += scratch::tree_bytes(directory)?;
-            }
-            found.push(CacheInfo { name, bytes, directories: directories.len() as u64 });
-        }
-        found.sort_by(|a, b| a.name.cmp(&b.name));
-        Ok(found)
-    }
-
-    /// Removes what a cache holds; `false` when somebody uses it or there is none.
-    ///
-    /// # Errors
-    /// [`StoreError::Io`].
-    pub fn remove_cache(&self, name: &str) -> Result<bool, StoreError> {
-        let cache = cache_path(&self.inner, name);
-        let mut locks = Vec::new();
-        for entry in scratch::names(&cache)?.iter().filter(|entry| entry.ends_with(".lock")) {
-            let path = cache.join(entry);
-            let failed = |source: io::Error| StoreError::io("lock", &path, source);
-            let file = File::options().append(true).open(&path).map_err(failed)?;
-            match rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive) {
-                Ok(()) => locks.push(file),
-                Err(rustix::io::Errno::WOULDBLOCK) => return Ok(false),
-                Err(error) => return Err(failed(error.into())),
-            }
-        }
-        // The locks themselves stay: somebody may be waiting for one of them.
-        let mut removed = false;
-        for entry in scratch::names(&cache)?.iter().filter(|entry| entry.parse::<u32>().is_ok()) {
-            scratch::remove_tree(&cache.join(entry))?;
-            removed = true;
-        }
-        Ok(removed)
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::StoreOptions;
+    use crate::{Store, StoreOptions};
 
     fn fixture() -> (tempfile::TempDir, Store) {
         let root = tempfile::tempdir().unwrap();
@@ -189,7 +159,7 @@ mod tests {
 
     fn open(session: &Session, name: &str, sharing: CacheSharing) -> CacheDir {
         session
-            .cache_dir::<StoreError>(name, sharing, |path| {
+            .cache_dir::<StoreError>(name, sharing, SystemTime::UNIX_EPOCH, |path| {
                 fs::write(path.join("filled"), "1").unwrap();
                 Ok(())
             })
@@ -236,7 +206,9 @@ mod tests {
         let (_root, store) = fixture();
         let session = store.session().unwrap();
         for name in ["", &"x".repeat(1025)] {
-            let cache = session.cache_dir::<StoreError>(name, CacheSharing::Shared, |_| Ok(()));
+            let cache =
+                session
+                    .cache_dir::<StoreError>(name, CacheSharing::Shared, SystemTime::UNIX_EPOCH, |_| Ok(()));
             assert!(matches!(cache, Err(StoreError::InvalidName { .. })));
         }
     }

@@ -63,6 +63,14 @@ impl Session {
         Ok(lock(&path, FlockOperation::LockShared)?.map(|lock| Checkout { path, _lock: lock }))
     }
 
+    /// Removes the checkout published under `key`, unless somebody holds it.
+    ///
+    /// # Errors
+    /// [`StoreError::Io`], or what the index says.
+    pub fn remove_checkout(&self, key: &str) -> Result<(), StoreError> {
+        evict(&self.shared.inner, &name(key)).map(drop)
+    }
+
     /// Publishes a scratch directory of this session as the checkout of `key`. When another process was
     /// first, `directory` is removed and theirs is returned.
     ///

@@ -3,12 +3,31 @@
 use std::collections::HashMap;
 
 use rebit_oci::ObjectId;
-use rusqlite::Connection;
+use rusqlite::{Connection, OptionalExtension};
 
 use crate::gc::mark::{Marked, Roots};
 use crate::{DiskUsage, GcPolicy, RefUsage, Store, StoreError, quota, refs};
 
 impl Store {
+    /// What the files under the root take; what is in them is not looked at, the rest of the result is empty.
+    ///
+    /// # Errors
+    /// What the files and the index say.
+    pub fn file_usage(&self) -> Result<DiskUsage, StoreError> {
+        quota::files(&self.inner)
+    }
+
+    /// When the least recently used record was used last.
+    ///
+    /// # Errors
+    /// What the index says.
+    pub fn oldest_record(&self) -> Result<Option<std::time::SystemTime>, StoreError> {
+        let oldest = self.inner.index.read("look for old records", |index| {
+            Ok(index.query_row("SELECT min(used) FROM records", [], |row| row.get::<_, Option<i64>>(0))?)
+        })?;
+        Ok(oldest.and_then(crate::time::from_seconds))
+    }
+
     /// What takes how much space, and what each ref takes.
     ///
     /// Walks scratch directories and marks from every ref: not for every run.
@@ -28,6 +47,13 @@ impl Store {
             usage.unreferenced_objects = usage.objects.saturating_sub(kept.ids.len() as u64);
             usage.unreferenced_bytes = all.saturating_sub(kept.bytes);
             usage.refs = by_ref(index)?;
+            usage.kept_alone_bytes =
+                usage.refs.iter().map(|entry| entry.exclusive_bytes + entry.shared_bytes).sum();
+            let mut all = Marked::default();
+            for entry in refs::all(index)? {
+                let _complete = all.add(index, vec![entry.root])?;
+            }
+            usage.kept_bytes = all.bytes;
             Ok(())
         })?;
         Ok(usage)
@@ -44,14 +70,19 @@ fn by_ref(index: &Connection) -> rusqlite::Result<Vec<RefUsage>> {
     let refs = refs::all(index)?;
     let mut holders: HashMap<ObjectId, Holder> = HashMap::new();
     let mut totals = Vec::with_capacity(refs.len());
+    // What a chunked object is made of is among the objects already.
+    let mut content = index.prepare("SELECT size FROM objects WHERE id = ?1 AND kind = 0")?;
     for (number, entry) in refs.iter().enumerate() {
         let mut marked = Marked::default();
         // A dangling one was refused before.
         let _complete = marked.add(index, vec![entry.root])?;
+        let mut content_bytes = 0;
         for id in marked.ids {
+            let size: Option<i64> = content.query_row([id.as_bytes()], |row| row.get(0)).optional()?;
+            content_bytes += size.unwrap_or(0).cast_unsigned();
             holders.entry(id).and_modify(|holder| *holder = Holder::Several).or_insert(Holder::One(number));
         }
-        totals.push(marked.bytes);
+        totals.push((marked.bytes, content_bytes));
     }
     let mut exclusive = vec![0_u64; refs.len()];
     let mut statement = index.prepare_cached("SELECT cost FROM objects WHERE id = ?1")?;
@@ -64,10 +95,11 @@ fn by_ref(index: &Connection) -> rusqlite::Result<Vec<RefUsage>> {
     }
     let usage = refs.into_iter().zip(totals).zip(exclusive);
     Ok(usage
-        .map(|((entry, total), exclusive_bytes)| RefUsage {
+        .map(|((entry, (total, content_bytes)), exclusive_bytes)| RefUsage {
             name: entry.name,
             exclusive_bytes,
             shared_bytes: total - exclusive_bytes,
+            content_bytes,
         })
         .collect())
 }

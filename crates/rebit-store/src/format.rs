@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 
 use crate::StoreError;
 
-const FILE: &str = "store.toml";
+pub(crate) const FILE: &str = "store.toml";
 const VERSION: u64 = 1;
 /// Some blobs are kept as recipes.
 pub(crate) const RECIPES: &str = "recipes";

@@ -5,7 +5,7 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::io;
 
-use rebit_oci::ObjectId;
+use rebit_oci::{CacheKey, ObjectId};
 use rusqlite::params;
 
 use crate::entry::MemberKind;
@@ -18,6 +18,7 @@ use crate::{gc, journal, lease, refs};
 
 mod content;
 mod packs;
+mod strays;
 
 /// The most identities that one finding lists.
 const LISTED: usize = 100;
@@ -39,10 +40,26 @@ struct Check<'a> {
     done: FsckProgress,
     /// By pack, in order of their place.
     placed: BTreeMap<PackId, Vec<Placed>>,
+    wrong: Wrong,
+}
+
+/// What a repair takes out.
+#[derive(Default)]
+struct Wrong {
     /// Objects that cannot be read.
-    damaged: HashSet<ObjectId>,
+    objects: HashSet<ObjectId>,
     /// Packs with bytes that are no valid entry.
-    damaged_packs: BTreeSet<PackId>,
+    packs: BTreeSet<PackId>,
+    /// Records that cannot be used.
+    records: BTreeSet<CacheKey>,
+    /// Whether the journal of refs lacks something.
+    journal: bool,
+}
+
+impl Wrong {
+    fn is_empty(&self) -> bool {
+        self.objects.is_empty() && self.packs.is_empty() && self.records.is_empty() && !self.journal
+    }
 }
 
 impl Store {
@@ -68,17 +85,16 @@ impl Store {
                 progress: &mut *progress,
                 done: FsckProgress { done_bytes: 0, total_bytes: 0 },
                 placed: BTreeMap::new(),
-                damaged: HashSet::new(),
-                damaged_packs: BTreeSet::new(),
+                wrong: Wrong::default(),
             };
             check.run()?;
-            let (mut report, damaged, packs) = (check.report, check.damaged, check.damaged_packs);
+            let (mut report, wrong) = (check.report, check.wrong);
             // What a collection moved under the check may have looked like damage.
             if !report.is_clean() && generation_now()? != before {
                 continue;
             }
-            if options.repair && !(damaged.is_empty() && packs.is_empty()) {
-                report.forgotten_objects = self.forget(damaged, &packs)?;
+            if options.repair && !wrong.is_empty() {
+                self.forget(wrong, &mut report)?;
             }
             return Ok(report);
         }
@@ -86,7 +102,7 @@ impl Store {
 
     /// Takes damaged objects, and all that refer to them, out of the index. Packs with damaged bytes are marked, so that the
     /// next collection moves what they still hold and removes them.
-    fn forget(&self, damaged: HashSet<ObjectId>, packs: &BTreeSet<PackId>) -> Result<u64, StoreError> {
+    fn forget(&self, wrong: Wrong, report: &mut FsckReport) -> Result<(), StoreError> {
         let inner = &self.inner;
         inner.check_writable()?;
         inner.index.write("forget damaged objects", Durability::Full, |index| {
@@ -95,18 +111,26 @@ impl Store {
                 return Err(StoreError::InUse { sessions: alive.len() as u64 }.into());
             }
             let parents = parents(index)?;
-            let mut forgotten = above(&parents, damaged.iter().copied().collect());
-            forgotten.extend(damaged);
-            let mut count = 0;
+            let mut forgotten = above(&parents, wrong.objects.iter().copied().collect());
+            forgotten.extend(wrong.objects);
             for id in forgotten {
-                count += index.execute("DELETE FROM objects WHERE id = ?1", [id.as_bytes()])? as u64;
+                report.forgotten_objects +=
+                    index.execute("DELETE FROM objects WHERE id = ?1", [id.as_bytes()])? as u64;
             }
-            for pack in packs {
+            for key in &wrong.records {
+                report.dropped_records +=
+                    index.execute("DELETE FROM records WHERE key = ?1", [key.as_bytes()])? as u64;
+            }
+            for pack in &wrong.packs {
                 index.execute("UPDATE packs SET damaged = 1 WHERE id = ?1", [pack.to_row()])?;
             }
             index.execute("UPDATE meta SET value = value + 1 WHERE name = 'generation'", [])?;
             gc::drop_weak_rows(index)?;
-            Ok(count)
+            if wrong.journal {
+                journal::rewrite(index, &inner.root, &*inner.vfs)?;
+                report.rewrote_journal = true;
+            }
+            Ok(())
         })
     }
 }
@@ -134,6 +158,7 @@ impl Check<'_> {
         self.blobs()?;
         self.refs()?;
         self.records()?;
+        self.strays()?;
         self.name_what_is_concerned()
     }
 
@@ -153,7 +178,7 @@ impl Check<'_> {
     }
 
     fn find_object(&mut self, kind: FindingKind, object: ObjectId, reason: String) {
-        self.damaged.insert(object);
+        self.wrong.objects.insert(object);
         self.find(kind, reason).objects.push(object);
     }
 
@@ -221,8 +246,20 @@ impl Check<'_> {
                     dangling.push((entry.clone(), format!("its blob {} is missing", entry.digest)));
                 }
             }
-            Ok((refs, dangling, journal::read_committed(index, &inner.root, &*inner.vfs)?))
+            let committed = journal::read_committed(index, &inner.root, &*inner.vfs)?;
+            Ok((refs, dangling, (committed, journal::read(&inner.root, &*inner.vfs)?)))
         })?;
+        let (journal, whole) = journal;
+        let otherwise = |name: &&String| journal.refs.get(*name) != whole.refs.get(*name);
+        let names: BTreeSet<&String> = journal.refs.keys().chain(whole.refs.keys()).collect();
+        self.report.unindexed_refs = names.into_iter().filter(otherwise).cloned().collect();
+        if journal.damaged > 0 {
+            self.wrong.journal = true;
+            self.find(
+                FindingKind::RefJournal,
+                format!("{} lines of the journal of refs are damaged", journal.damaged),
+            );
+        }
         for (entry, reason) in dangling {
             let reason = format!("ref `{}`: {reason}", entry.name);
             let finding = self.find(FindingKind::DanglingRef, reason);
@@ -233,6 +270,7 @@ impl Check<'_> {
             let noted = journal.refs.get(&entry.name);
             if noted.is_none_or(|noted| (noted.digest, noted.root) != (entry.digest, entry.root)) {
                 let reason = format!("the journal of refs does not say what `{}` is", entry.name);
+                self.wrong.journal = true;
                 self.find(FindingKind::RefJournal, reason).refs.push(entry.name);
             }
         }

@@ -15,6 +15,9 @@
 //!    adds; so does a session that finds a condemned object: it takes the condemnation off that object and
 //!    all below it, in one transaction, or learns that it is gone.
 //!
+//! A session remembers what it has seen uncondemned. When a commit finds a new generation, it sees to what the commit refers to, and
+//! forgets the rest: a later object must not refer to what was condemned meanwhile without taking the condemnation off.
+//!
 //! So when a session sees an object uncondemned, everything below it is uncondemned too, and can only be
 //! condemned later, in a generation above that of the session's lease: by 2 all of it stays until the session
 //! ends. Before it ends, the session has made a ref or a record that reaches what it wants to keep. A hit
@@ -32,10 +35,11 @@ use crate::index::objects::id_at;
 use crate::index::{Durability, Fail};
 use crate::lease::{self, LeaseId};
 use crate::store::Inner;
-use crate::{GcPlan, GcPolicy, GcReport, Store, StoreError};
-use crate::{checkout, journal, quota, reserve, scratch};
+use crate::{GcPlan, GcPolicy, GcReport, Ref, Store, StoreError};
+use crate::{checkout, journal, quota, refs, reserve, scratch};
 
 mod evacuate;
+mod fit;
 pub(crate) mod mark;
 
 use mark::{Marked, Roots};
@@ -47,7 +51,18 @@ impl Store {
     /// [`StoreError::DanglingRef`], or what the index says.
     pub fn prepare_gc(&self, policy: &GcPolicy) -> Result<GcPlan, StoreError> {
         let inner = &self.inner;
-        let stale = checkout::list(inner)?;
+        let usage = quota::files(inner)?;
+        let plan = self.plan(policy, usage.checkouts)?;
+        match policy.max_total {
+            Some(max) => fit::plan(self, plan, &usage, max),
+            None => Ok(plan),
+        }
+    }
+
+    /// As [`prepare_gc`](Self::prepare_gc), whatever the store takes.
+    fn plan(&self, policy: &GcPolicy, checkout_bytes: u64) -> Result<GcPlan, StoreError> {
+        let inner = &self.inner;
+        let known = checkout::list(inner)?;
         inner.index.snapshot("look for garbage", |index| {
             let roots = Roots::find(index, policy)?;
             let (alive, _) = lease::sort(index, &inner.process)?;
@@ -56,6 +71,7 @@ impl Store {
                     Ok((row.get::<_, i64>(0)?.cast_unsigned(), row.get::<_, i64>(1)?.cast_unsigned()))
                 })?;
             let kept = roots.marked.ids.len() as u64;
+            let present: Vec<Ref> = refs::all(index)?;
             Ok(GcPlan {
                 policy: policy.clone(),
                 unreachable_objects: objects.saturating_sub(kept),
@@ -63,7 +79,11 @@ impl Store {
                 kept_objects: kept,
                 kept_bytes: roots.marked.bytes,
                 dropped_records: roots.dropped_records.len() as u64,
-                checkouts: stale.iter().filter(|(_, fresh)| policy.checkouts || !fresh).count() as u64,
+                dropped_refs: policy.drop_refs.iter().filter(|entry| present.contains(entry)).count() as u64,
+                checkouts: known.iter().filter(|(_, fresh)| policy.checkouts || !fresh).count() as u64,
+                checkout_bytes: if policy.checkouts { checkout_bytes } else { 0 },
+                caches: 0,
+                cache_bytes: 0,
                 live_sessions: alive.len() as u64,
             })
         })
@@ -83,27 +103,66 @@ impl Store {
         let before = quota::files(inner)?.total();
         let mut report = GcReport::default();
         reserve::free(&inner.root)?;
-        report.dead_leases = inner.index.write("end dead leases", Durability::Normal, |index| {
+        for entry in &plan.policy.drop_refs {
+            report.dropped_refs += u64::from(self.delete_ref_as_it_was(entry)?);
+        }
+        self.sweep(&plan.policy, &mut report)?;
+        if let Some(max) = plan.policy.max_total {
+            fit::execute(self, &plan.policy, max, &mut report)?;
+        }
+        reserve::fill(&inner.root)?;
+        report.total_bytes = quota::files(inner)?.total();
+        report.freed_bytes = before.cast_signed() - report.total_bytes.cast_signed();
+        Ok(report)
+    }
+
+    /// One collection, with the reserve freed.
+    fn sweep(&self, policy: &GcPolicy, report: &mut GcReport) -> Result<(), StoreError> {
+        let inner = &self.inner;
+        report.dead_leases += inner.index.write("end dead leases", Durability::Normal, |index| {
             Ok(lease::end_dead(index, &inner.process)?)
         })?;
-        remove_scratch(inner, &mut report)?;
+        remove_scratch(inner, report)?;
         for (name, fresh) in checkout::list(inner)? {
-            if plan.policy.checkouts || !fresh {
+            if policy.checkouts || !fresh {
                 match checkout::evict(inner, &name) {
                     Ok(evicted) => report.evicted_checkouts += u64::from(evicted),
                     Err(error) => report.problems.push(error.to_string()),
                 }
             }
         }
-        inner.index.write("collect garbage", Durability::Full, |index| {
-            collect(index, inner, &plan.policy, &mut report)
-        })?;
-        evacuate::run(self, &mut report)?;
-        inner.index.checkpoint()?;
-        reserve::fill(&inner.root)?;
-        report.freed_bytes = before.cast_signed() - quota::files(inner)?.total().cast_signed();
-        Ok(report)
+        inner
+            .index
+            .write("collect garbage", Durability::Full, |index| collect(index, inner, policy, report))?;
+        evacuate::run(self, report)?;
+        inner.index.checkpoint()
     }
+}
+
+/// Removes what a dead session left in scratch, when one did: cheap enough for every session's start.
+pub(crate) fn remove_dead_scratch(inner: &Inner) -> Result<(), StoreError> {
+    let directory = inner.root.join(scratch::SCRATCH);
+    let names: Vec<(String, LeaseId)> = scratch::names(&directory)?
+        .into_iter()
+        .filter_map(|name| LeaseId::from_directory_name(&name).map(|lease| (name, lease)))
+        .collect();
+    if names.is_empty() {
+        return Ok(());
+    }
+    let leases = leases(inner)?;
+    for (name, _) in names.iter().filter(|(_, lease)| !leases.contains(lease)) {
+        // A collection says what cannot be removed.
+        let _left = scratch::remove_tree(&directory.join(name));
+    }
+    Ok(())
+}
+
+fn leases(inner: &Inner) -> Result<HashSet<LeaseId>, StoreError> {
+    inner.index.read("list the leases", |index| {
+        let mut statement = index.prepare("SELECT id FROM leases")?;
+        let rows = statement.query_map([], |row| Ok(LeaseId(row.get(0)?)))?;
+        Ok(rows.collect::<rusqlite::Result<_>>()?)
+    })
 }
 
 /// Removes scratch directories whose leases are gone.
@@ -111,11 +170,7 @@ fn remove_scratch(inner: &Inner, report: &mut GcReport) -> Result<(), StoreError
     let directory = inner.root.join(scratch::SCRATCH);
     // Names first: a directory made later has a lease that is seen.
     let names = scratch::names(&directory)?;
-    let leases: HashSet<LeaseId> = inner.index.read("list the leases", |index| {
-        let mut statement = index.prepare("SELECT id FROM leases")?;
-        let rows = statement.query_map([], |row| Ok(LeaseId(row.get(0)?)))?;
-        Ok(rows.collect::<rusqlite::Result<_>>()?)
-    })?;
+    let leases = leases(inner)?;
     for name in names {
         if LeaseId::from_directory_name(&name).is_some_and(|lease| leases.contains(&lease)) {
             continue;
@@ -144,7 +199,7 @@ fn collect(
     for key in &roots.dropped_records {
         index.prepare_cached("DELETE FROM records WHERE key = ?1")?.execute([key.as_bytes()])?;
     }
-    report.dropped_records = roots.dropped_records.len() as u64;
+    report.dropped_records += roots.dropped_records.len() as u64;
 
     let changes = Changes::find(index, &roots.marked, generation, oldest)?;
     for id in &changes.revive {
@@ -163,7 +218,7 @@ fn collect(
     if !changes.drop.is_empty() {
         drop_weak_rows(index)?;
     }
-    report.dropped_objects = changes.drop.len() as u64;
+    report.dropped_objects += changes.drop.len() as u64;
     report.deferred_objects = changes.deferred;
     journal::rewrite(index, &inner.root, &*inner.vfs)
 }

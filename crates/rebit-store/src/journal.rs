@@ -22,6 +22,8 @@ use crate::vfs::Vfs;
 use crate::{Ref, StoreError, refs, time};
 
 pub(crate) const FILE: &str = "refs.log";
+/// The journal while it is written anew.
+pub(crate) const NEW: &str = "refs.new";
 /// A larger journal is not read.
 const LIMIT: u64 = 1 << 30;
 
@@ -177,7 +179,7 @@ pub(crate) fn append(index: &Transaction<'_>, root: &Path, vfs: &dyn Vfs, lines:
 
 /// Writes the journal anew from the table.
 pub(crate) fn rewrite(index: &Transaction<'_>, root: &Path, vfs: &dyn Vfs) -> Result<(), Fail> {
-    let (path, temporary) = (root.join(FILE), root.join("refs.new"));
+    let (path, temporary) = (root.join(FILE), root.join(NEW));
     let id = random_u64().map_err(|source| StoreError::io("name", &path, source))?.cast_signed();
     let lines: String = refs::all(index)?.iter().map(set_line).collect();
     let text = first_line(id) + &lines;

@@ -59,6 +59,7 @@
 //! [`ObjectSink::put`]: rebit_oci::object::ObjectSink::put
 
 mod cache_dir;
+mod caches;
 mod checkout;
 mod du;
 mod entry;
@@ -87,6 +88,7 @@ pub mod vfs;
 mod work_lock;
 
 pub use cache_dir::{CacheDir, CacheInfo, CacheSharing};
+pub use caches::{CachePrune, CachePruned, HeldCache};
 pub use checkout::Checkout;
 pub use error::StoreError;
 pub use reports::{

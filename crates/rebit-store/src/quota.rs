@@ -13,7 +13,7 @@ use rusqlite::params;
 use crate::index::{Durability, Index};
 use crate::lease::LeaseId;
 use crate::store::Inner;
-use crate::{DiskUsage, StoreError, journal, reserve, scratch};
+use crate::{DiskUsage, Session, StoreError, journal, reserve, scratch};
 
 /// The most that is reserved at once beyond what is needed.
 const STEP: u64 = 4 << 20;
@@ -37,6 +37,28 @@ pub(crate) fn reserve(inner: &Inner, lease: LeaseId, limit: u64, needed: u64) ->
         )?;
         Ok(granted)
     })
+}
+
+impl Session {
+    /// Fails unless files of `bytes` in all fit below the quota now: to be asked before they are written to a directory, which the
+    /// store does not see being filled. Nothing is reserved.
+    ///
+    /// # Errors
+    /// [`StoreError::Full`], or what the files and the index say.
+    pub fn check_space(&self, bytes: u64) -> Result<(), StoreError> {
+        let inner = &self.shared.inner;
+        let Some(limit) = inner.options.max_bytes else { return Ok(()) };
+        let lease = self.shared.lease.id;
+        let others: i64 = inner.index.read("read what is reserved", |index| {
+            let query = "SELECT coalesce(sum(reserved), 0) FROM leases WHERE id != ?1";
+            Ok(index.query_row(query, [lease.0], |row| row.get(0))?)
+        })?;
+        let used = files(inner)?.total().saturating_add(others.cast_unsigned());
+        if used.saturating_add(bytes) > limit {
+            return Err(StoreError::Full { limit, used });
+        }
+        Ok(())
+    }
 }
 
 /// What the files under the root take, by part; the rest of the result is empty.

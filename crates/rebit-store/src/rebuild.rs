@@ -139,6 +139,14 @@ impl Found {
                 }
             }
         }
+        // A damaged header is damage where something follows it.
+        let mut header = [0; PACK_HEADER as usize];
+        if good > PACK_HEADER {
+            file.read_exact_at(&mut header, 0).map_err(fail)?;
+            if header != pack.header() {
+                self.report.damaged_bytes += PACK_HEADER;
+            }
+        }
         Ok(good)
     }
 

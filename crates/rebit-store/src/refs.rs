@@ -151,6 +151,17 @@ impl Store {
         })
     }
 
+    /// Deletes a ref durably if it is still as it was; says whether it did.
+    pub(crate) fn delete_ref_as_it_was(&self, entry: &Ref) -> Result<bool, StoreError> {
+        self.change_refs("delete a ref", |index| {
+            if one(index, &entry.name)?.as_ref() != Some(entry) {
+                return Ok((false, String::new()));
+            }
+            index.execute("DELETE FROM refs WHERE name = ?1", [&entry.name])?;
+            Ok((true, journal::delete_line(&entry.name)))
+        })
+    }
+
     /// Renames a ref durably.
     ///
     /// # Errors

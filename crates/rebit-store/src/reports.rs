@@ -5,16 +5,27 @@ use std::time::SystemTime;
 
 use rebit_oci::{Digest, ObjectId};
 
+use crate::Ref;
+
 /// What a collection keeps besides refs and what live sessions use.
 #[derive(Debug, Clone, Default)]
 pub struct GcPolicy {
     /// Records last used before this time are dropped; `None` keeps them whatever their age.
     pub keep_records_newer: Option<SystemTime>,
+    /// Records that the last this many builds used are kept whatever their age. The records that one build used have one time
+    /// of last use; builds of the same second count as one.
+    pub keep_last: u32,
     /// Records are dropped, least recently used first, until what is kept takes at most this many bytes in
     /// packs. Refs are always kept: this is a target for the cache, not a cap.
     pub max_bytes: Option<u64>,
+    /// Everything under the root is to take at most this many bytes. What can be made anew goes for it, in this order: checkouts that
+    /// nobody holds, records (least recently used first, those of the last builds too), caches that nobody uses (likewise).
+    /// Refs are always kept.
+    pub max_total: Option<u64>,
     /// Evict every checkout that nobody holds.
     pub checkouts: bool,
+    /// Refs that are deleted first, unless they were set anew since.
+    pub drop_refs: Vec<Ref>,
 }
 
 /// What a collection would do, as a value: nothing has happened yet.
@@ -32,8 +43,16 @@ pub struct GcPlan {
     pub kept_bytes: u64,
     /// Records that would be dropped.
     pub dropped_records: u64,
+    /// Refs that would be deleted.
+    pub dropped_refs: u64,
     /// Checkouts that would be evicted if nobody holds them then.
     pub checkouts: u64,
+    /// The bytes these take.
+    pub checkout_bytes: u64,
+    /// Caches that would be removed if nobody uses them then.
+    pub caches: u64,
+    /// The bytes these take.
+    pub cache_bytes: u64,
     /// Sessions alive now: what they may use is kept until they end.
     pub live_sessions: u64,
 }
@@ -47,6 +66,10 @@ pub struct GcReport {
     pub deferred_objects: u64,
     /// Records dropped.
     pub dropped_records: u64,
+    /// Refs deleted.
+    pub dropped_refs: u64,
+    /// Caches removed.
+    pub removed_caches: u64,
     /// Packs removed, rewritten ones included.
     pub removed_packs: u64,
     /// Packs whose remaining content was written anew.
@@ -59,6 +82,8 @@ pub struct GcReport {
     pub dead_leases: u64,
     /// The bytes under the root before, less those after.
     pub freed_bytes: i64,
+    /// The bytes under the root after.
+    pub total_bytes: u64,
     /// What could not be removed or rewritten, and why.
     pub problems: Vec<String>,
 }
@@ -67,7 +92,8 @@ pub struct GcReport {
 #[derive(Debug, Clone, Default)]
 pub struct FsckOptions {
     /// Take damaged objects, and all that refer to them, out of the index, so that they are stored anew when
-    /// they are put again. Nothing is removed from the packs.
+    /// they are put again; drop records that cannot be used; write the journal of refs anew when it is damaged. Nothing is removed
+    /// from the packs.
     pub repair: bool,
 }
 
@@ -140,10 +166,19 @@ pub struct FsckReport {
     pub blobs: u64,
     /// Bytes after the last indexed entry of packs: what a writer left when it was killed. Harmless.
     pub unindexed_bytes: u64,
+    /// Files that are no part of the store, and packs that the index does not know: harmless. A collection removes such packs.
+    pub stray_files: Vec<PathBuf>,
+    /// Refs that the journal knows otherwise than the index, behind the last change that the index noted: what a command was about to
+    /// do when it was killed. Or the index is older than the journal; making it anew brings them back.
+    pub unindexed_refs: Vec<String>,
     /// The damage, in the order it was found.
     pub findings: Vec<Finding>,
     /// Objects taken out of the index by a repair.
     pub forgotten_objects: u64,
+    /// Records dropped by a repair.
+    pub dropped_records: u64,
+    /// Whether a repair wrote the journal of refs anew.
+    pub rewrote_journal: bool,
 }
 
 impl FsckReport {
@@ -163,6 +198,8 @@ pub struct RefUsage {
     pub exclusive_bytes: u64,
     /// Bytes in packs that other refs keep too.
     pub shared_bytes: u64,
+    /// What the contents that it keeps take before compression, each counted once.
+    pub content_bytes: u64,
 }
 
 /// What takes how much space. Sizes of files are what they occupy, in bytes.
@@ -192,6 +229,10 @@ pub struct DiskUsage {
     pub unreferenced_bytes: u64,
     /// How many records there are.
     pub records: u64,
+    /// The bytes in packs that refs keep.
+    pub kept_bytes: u64,
+    /// What these would be if no two refs shared anything.
+    pub kept_alone_bytes: u64,
     /// What each ref takes, by name.
     pub refs: Vec<RefUsage>,
 }

@@ -7,7 +7,7 @@ use std::path::Path;
 use crate::StoreError;
 
 pub(crate) const FILE: &str = "reserve";
-const LENGTH: usize = 1 << 20;
+pub(crate) const LENGTH: usize = 1 << 20;
 
 /// Makes the reserve unless it is there. A disk that has no room for it is not an error.
 pub(crate) fn fill(root: &Path) -> Result<(), StoreError> {

@@ -78,7 +78,10 @@ impl Session {
             lease,
             inner,
         };
-        Ok(Self { store: store.clone(), shared: Arc::new(shared) })
+        let session = Self { store: store.clone(), shared: Arc::new(shared) };
+        // After a kill, nobody has to know of collections to get the space back.
+        crate::gc::remove_dead_scratch(&session.shared.inner)?;
+        Ok(session)
     }
 
     /// The store that the session writes to.

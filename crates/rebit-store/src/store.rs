@@ -17,6 +17,9 @@ use crate::vfs::{RealVfs, Vfs};
 use crate::{BlobStat, RebuildReport, Session, StoreError, StoreOptions};
 use crate::{journal, pack, rebuild, reserve, scratch};
 
+/// The file of settings, which is the user's: nothing here reads or writes it.
+pub(crate) const SETTINGS: &str = "config.toml";
+
 /// A store on disk; cheap to clone and to share between threads.
 ///
 /// Reading needs no session, but only a [`Session`] keeps what it found from being collected by another
@@ -232,7 +235,7 @@ fn create(root: &Path) -> Result<(), StoreError> {
     // Directories of ours may be there already: another process is making the same store.
     let foreign = entries.find_map(|entry| {
         let name = entry.ok()?.file_name();
-        let ours = ["packs", "loose", "scratch", reserve::FILE, journal::FILE];
+        let ours = ["packs", "loose", "scratch", reserve::FILE, journal::FILE, SETTINGS];
         let name = name.to_str()?.to_owned();
         (!ours.contains(&name.as_str()) && !name.starts_with("store.toml")).then_some(name)
     });

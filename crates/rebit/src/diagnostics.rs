@@ -2,7 +2,7 @@
 
 use annotate_snippets::renderer::DecorStyle;
 use annotate_snippets::{AnnotationKind, Group, Level, Renderer, Snippet};
-use rebit_dockerfile::{Diagnostic, Severity, SourceFile, Span};
+use rebit_dockerfile::{Code, Diagnostic, Severity, SourceFile, Span};
 
 /// Widest line of a diagnostic.
 const WIDTH: usize = 120;
@@ -22,6 +22,9 @@ pub(crate) fn render_diagnostic(file: &SourceFile, diagnostic: &Diagnostic, styl
         level.primary_title(diagnostic.message.as_str()).id(diagnostic.code.name()).element(snippet);
     if let Some(help) = &diagnostic.help {
         group = group.element(Level::HELP.message(help.as_str()));
+    }
+    if let Code::Rule(rule) = diagnostic.code {
+        group = group.element(Level::HELP.message(format!("see {}", rule.page())));
     }
     render(group, styled)
 }

@@ -6,7 +6,7 @@ use std::time::SystemTime;
 
 use rebit_build::graph::BuildPlatform;
 use rebit_build::plan::MAX_EPOCH;
-use rebit_store::{OpenRecipe, Store, StoreOptions};
+use rebit_store::{OpenRecipe, Store, StoreError, StoreOptions};
 
 use crate::error::CommandError;
 use crate::flags::Flags;
@@ -35,13 +35,19 @@ pub(crate) fn open_store(flags: &Flags) -> Result<Store, CommandError> {
     open(flags, false)
 }
 
+/// Opens the store, and says by type what the store says of that.
+pub(crate) fn try_open(flags: &Flags) -> Result<Result<Store, StoreError>, CommandError> {
+    let path = store_path(flags)?;
+    Ok(Store::open(&path, &options(flags, false)))
+}
+
 fn open(flags: &Flags, create: bool) -> Result<Store, CommandError> {
     let path = store_path(flags)?;
-    Ok(Store::open(&path, &store_options(flags, create))?)
+    Ok(Store::open(&path, &options(flags, create))?)
 }
 
 /// How the store is opened.
-pub(crate) fn store_options(flags: &Flags, create: bool) -> StoreOptions {
+pub(crate) fn options(flags: &Flags, create: bool) -> StoreOptions {
     let recipes = Some(rebit_layer::recipe::open as OpenRecipe);
     StoreOptions { create, max_bytes: flags.store_limit, recipes, ..StoreOptions::default() }
 }
@@ -64,8 +70,19 @@ pub(crate) fn source_date_epoch() -> Result<Option<i64>, CommandError> {
 }
 
 /// The value of an environment variable, for `--build-arg NAME`.
-pub(crate) fn variable(name: &str) -> Option<String> {
-    env::var(name).ok()
+pub(crate) fn variable(name: &str) -> Result<Option<String>, CommandError> {
+    match env::var(name) {
+        Ok(value) => Ok(Some(value)),
+        Err(env::VarError::NotPresent) => Ok(None),
+        Err(env::VarError::NotUnicode(_)) => {
+            Err(CommandError::usage(format!("the environment variable `{name}` is not UTF-8 text")))
+        }
+    }
+}
+
+/// The value of an environment variable as bytes, for secrets.
+pub(crate) fn variable_bytes(name: &str) -> Option<Vec<u8>> {
+    env::var_os(name).map(std::os::unix::ffi::OsStringExt::into_vec)
 }
 
 /// The platform of this machine, in Go's words.
@@ -83,14 +100,8 @@ pub(crate) fn native_platform() -> BuildPlatform {
 
 /// Reads `OS/ARCH[/VARIANT]`.
 pub(crate) fn parse_platform(text: &str) -> Result<BuildPlatform, CommandError> {
-    let mut parts = text.split('/').map(str::to_owned);
-    match (parts.next(), parts.next(), parts.next(), parts.next()) {
-        (Some(os), Some(architecture), variant, None) if !os.is_empty() && !architecture.is_empty() => {
-            let variant = variant.filter(|variant| !(architecture == "arm64" && variant == "v8"));
-            Ok(BuildPlatform { os, architecture, variant })
-        }
-        _ => Err(CommandError::usage(format!("`{text}` is not a platform such as linux/amd64"))),
-    }
+    text.parse()
+        .map_err(|error: rebit_build::platform::ParsePlatformError| CommandError::usage(error.to_string()))
 }
 
 /// How many processors this process may use.

@@ -149,7 +149,7 @@ fn store_hint(error: &rebit_store::StoreError) -> Option<&'static str> {
         E::NoStore { .. } => {
             Some("`rebit import` or `rebit build` makes one; --store or REBIT_STORE says where")
         }
-        E::CorruptIndex { .. } => Some("`rebit fsck --rebuild-index` makes it anew from the packs"),
+        E::CorruptIndex { .. } => Some("`rebit fsck --repair` makes it anew from the packs"),
         _ => None,
     }
 }

@@ -29,11 +29,13 @@ pub(crate) struct Flags {
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
     /// Build an image from a Dockerfile.
-    Build(Build),
+    Build(Box<Build>),
     /// Show what a build would do, without doing it.
     Plan(Plan),
     /// Say why the steps of the last build were executed or known.
     Why(Why),
+    /// Open a shell in what a failed RUN step left.
+    Debug(Debug),
     /// Bring an image, or a root file system, into the store.
     Import(Import),
     /// Write an image to an OCI layout or an archive.
@@ -52,7 +54,7 @@ pub(crate) enum Command {
     Run(Run),
     /// Recompute every digest of an image.
     Verify(Verify),
-    /// Show or remove what RUN --mount=type=cache keeps.
+    /// Show, remove or carry what RUN --mount=type=cache keeps.
     Cache(Cache),
     /// Remove what no image and no recent build needs.
     Gc(Gc),
@@ -80,11 +82,20 @@ pub(crate) struct Build {
     #[arg(short, long, value_name = "type=TYPE[,dest=PATH]")]
     pub(crate) output: Vec<String>,
     /// Check the Dockerfile and build nothing; a finding makes the exit code 1.
-    #[arg(long)]
+    #[arg(long, conflicts_with = "call")]
     pub(crate) check: bool,
+    /// Answer a question about the Dockerfile instead: check, outline (what a stage takes) or targets (the stages).
+    #[arg(long, value_name = "build|check|outline|targets[,format=json]", value_parser = parse_call, default_value = "build", hide_default_value = true)]
+    pub(crate) call: Call,
     /// Do not use what is known of earlier builds.
     #[arg(long)]
     pub(crate) no_cache: bool,
+    /// Do not use what is known of earlier builds for these stages.
+    #[arg(long, value_name = "STAGE,…")]
+    pub(crate) no_cache_filter: Vec<String>,
+    /// Add an annotation to the image's manifest.
+    #[arg(long = "annotation", value_name = "NAME=VALUE")]
+    pub(crate) annotations: Vec<String>,
     /// Let RUN --mount=type=secret use a secret; id=NAME[,src=FILE|,env=VARIABLE].
     #[arg(long = "secret", value_name = "id=NAME[,src=FILE]")]
     pub(crate) secrets: Vec<String>,
@@ -141,6 +152,15 @@ pub(crate) struct BuildSource {
     /// Add a line to /etc/hosts of RUN steps.
     #[arg(long = "add-host", value_name = "NAME:ADDRESS")]
     pub(crate) add_hosts: Vec<String>,
+    /// Allow what a Dockerfile must not do unasked: security.insecure is RUN without confinement.
+    #[arg(long, value_name = "PERMISSION")]
+    pub(crate) allow: Vec<String>,
+    /// The size of /dev/shm in RUN steps, e.g. 128m [default: 64m].
+    #[arg(long, value_name = "SIZE", value_parser = parse_size)]
+    pub(crate) shm_size: Option<u64>,
+    /// Limit a resource of RUN steps, e.g. nofile=1024:2048.
+    #[arg(long = "ulimit", value_name = "NAME=SOFT[:HARD]")]
+    pub(crate) ulimits: Vec<String>,
     /// How the modes of context files are taken.
     #[arg(long, value_enum, default_value_t, value_name = "HOW")]
     pub(crate) context_modes: ContextModes,
@@ -162,6 +182,25 @@ pub(crate) struct Why {
     /// Print JSON.
     #[arg(long)]
     pub(crate) json: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Debug {
+    /// The context of the build [default: that of the build that failed last].
+    #[arg(value_name = "CONTEXT")]
+    pub(crate) context: Option<String>,
+    /// The Dockerfile of the build [default: CONTEXT/Dockerfile].
+    #[arg(short, long, value_name = "FILE", requires = "context")]
+    pub(crate) file: Option<PathBuf>,
+    /// Let the step's mounts use a secret, as in `rebit build`.
+    #[arg(long = "secret", value_name = "id=NAME[,src=FILE]")]
+    pub(crate) secrets: Vec<String>,
+    /// Let the step's mounts use an SSH agent, as in `rebit build`.
+    #[arg(long = "ssh", value_name = "default|NAME=SOCKET")]
+    pub(crate) agents: Vec<String>,
+    /// What to run instead of the step's shell.
+    #[arg(value_name = "PROGRAM", last = true)]
+    pub(crate) program: Vec<String>,
 }
 
 #[derive(Debug, Args)]
@@ -301,6 +340,42 @@ pub(crate) enum CacheCommand {
         #[arg(long)]
         json: bool,
     },
+    /// Write caches to an archive, zstd-compressed when its name ends with .zst or .tzst.
+    Export {
+        /// The archive; - is standard output.
+        #[arg(value_name = "FILE|-")]
+        file: PathBuf,
+        /// The names of the caches [default: all].
+        #[arg(value_name = "NAME")]
+        names: Vec<String>,
+        /// Print JSON about what was written.
+        #[arg(long)]
+        json: bool,
+    },
+    /// Bring the caches of an archive in; each replaces what a cache of its name holds.
+    Import {
+        /// The archive; - is standard input.
+        #[arg(value_name = "FILE|-")]
+        file: PathBuf,
+        /// Print JSON about what was brought in.
+        #[arg(long)]
+        json: bool,
+    },
+    /// Remove caches by age and size, the least recently used first; those in use are left.
+    Prune {
+        /// Remove caches that no build used within this time, e.g. 36h or 30d.
+        #[arg(long, value_name = "TIME", value_parser = parse_time, required_unless_present = "max_size")]
+        older_than: Option<std::time::Duration>,
+        /// Remove caches until the others take at most this, e.g. 20G.
+        #[arg(long, value_name = "SIZE", value_parser = parse_size)]
+        max_size: Option<u64>,
+        /// Say what would be removed, and remove nothing.
+        #[arg(long)]
+        dry_run: bool,
+        /// Print JSON.
+        #[arg(long)]
+        json: bool,
+    },
     /// Remove what caches hold.
     Rm {
         /// The names of the caches.
@@ -314,13 +389,19 @@ pub(crate) enum CacheCommand {
 
 #[derive(Debug, Args)]
 pub(crate) struct Gc {
-    /// Keep results of build steps that were used within this time, e.g. 36h or 7d.
-    #[arg(long, value_name = "TIME", value_parser = parse_time, default_value = "7d")]
-    pub(crate) keep: std::time::Duration,
+    /// Keep build results, and images without a name, that were used within this time, e.g. 36h or 7d.
+    #[arg(long, alias = "keep", value_name = "TIME", value_parser = parse_time, default_value = "7d")]
+    pub(crate) keep_newer: std::time::Duration,
+    /// Keep what the last N builds used, and the last N images without a name, however old.
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    pub(crate) keep_last: u32,
+    /// Remove more, the least recently used first, until the store takes at most this, e.g. 20G.
+    #[arg(long, value_name = "SIZE", value_parser = parse_size)]
+    pub(crate) max_size: Option<u64>,
     /// Remove unpacked root file systems too; they are written anew when a step needs them.
     #[arg(long)]
     pub(crate) checkouts: bool,
-    /// Keep the layers of all images as recipes, not only of those that were not used within --keep: takes least space, and an
+    /// Keep the layers of all images as recipes, not only of those that were not used within --keep-newer: takes least space, and an
     /// export makes the blobs anew.
     #[arg(long)]
     pub(crate) recipes: bool,
@@ -337,7 +418,7 @@ pub(crate) struct Fsck {
     /// Throw the index away and make it anew from the packs, then check.
     #[arg(long)]
     pub(crate) rebuild_index: bool,
-    /// Forget damaged objects, so that what is built or imported anew takes their place.
+    /// Forget damaged objects and build results, so that what is built or imported anew takes their place; make a damaged index anew.
     #[arg(long)]
     pub(crate) repair: bool,
     /// Print JSON.
@@ -412,8 +493,53 @@ pub(crate) enum Document {
     Config,
 }
 
+/// What `--call` asks for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Call {
+    pub(crate) question: Question,
+    /// The answer is for a program.
+    pub(crate) json: bool,
+}
+
+impl Call {
+    /// `--check`.
+    pub(crate) const CHECK: Self = Self { question: Question::Check, json: false };
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Question {
+    /// None: build.
+    Build,
+    /// What is wrong with the file?
+    Check,
+    /// What does a stage take?
+    Outline,
+    /// Which stages are there?
+    Targets,
+}
+
+fn parse_call(text: &str) -> Result<Call, String> {
+    let mut fields = text.split(',');
+    let question = match fields.next().unwrap_or_default() {
+        "build" => Question::Build,
+        "check" | "lint" => Question::Check,
+        "outline" => Question::Outline,
+        "targets" => Question::Targets,
+        other => return Err(format!("`{other}` is not build, check, outline or targets")),
+    };
+    let mut call = Call { question, json: false };
+    for field in fields {
+        match field {
+            "format=json" => call.json = true,
+            "format=text" => call.json = false,
+            other => return Err(format!("`{other}` is not format=json or format=text")),
+        }
+    }
+    Ok(call)
+}
+
 /// Bytes, with an optional K, M, G or T (powers of 1024).
-fn parse_size(text: &str) -> Result<u64, String> {
+pub(crate) fn parse_size(text: &str) -> Result<u64, String> {
     let digits = text.trim_end_matches(|c: char| c.is_ascii_alphabetic());
     let factor: u64 =
         match text[digits.len()..].to_ascii_uppercase().trim_end_matches("IB").trim_end_matches('B') {
@@ -429,7 +555,7 @@ fn parse_size(text: &str) -> Result<u64, String> {
 }
 
 /// Seconds, with s, m, h or d.
-fn parse_time(text: &str) -> Result<std::time::Duration, String> {
+pub(crate) fn parse_time(text: &str) -> Result<std::time::Duration, String> {
     let digits = text.trim_end_matches(|c: char| c.is_ascii_alphabetic());
     let factor: u64 = match &text[digits.len()..] {
         "" | "s" => 1,
@@ -451,6 +577,13 @@ mod tests {
     #[test]
     fn the_command_line_is_consistent() {
         Flags::command().debug_assert();
+    }
+
+    #[test]
+    fn calls_have_a_question_and_a_format() {
+        assert_eq!(parse_call("check,format=json"), Ok(Call { question: Question::Check, json: true }));
+        assert_eq!(parse_call("targets"), Ok(Call { question: Question::Targets, json: false }));
+        assert!(parse_call("none").is_err() && parse_call("check,format=xml").is_err());
     }
 
     #[test]

@@ -10,6 +10,7 @@ mod error;
 mod flags;
 mod output;
 mod progress;
+mod settings;
 mod signal;
 
 use std::process::ExitCode;
@@ -61,6 +62,7 @@ fn needs_namespace(command: &Command) -> bool {
         command,
         Command::Build(_)
             | Command::Run(_)
+            | Command::Debug(_)
             | Command::Cache(_)
             | Command::Gc(_)
             | Command::Du(_)

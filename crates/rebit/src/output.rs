@@ -1,6 +1,7 @@
 //! What goes to standard output: tables, JSON, sizes. Talk goes to standard error.
 
 use std::io::{self, Write};
+use std::time::SystemTime;
 
 use serde::Serialize;
 
@@ -73,6 +74,17 @@ pub(crate) fn size(bytes: u64) -> String {
     format!("{value:.digits$} {unit}")
 }
 
+/// How long ago a time is, in the largest unit of which there is more than one.
+pub(crate) fn ago(time: SystemTime, now: SystemTime) -> String {
+    let seconds = now.duration_since(time).map_or(0, |age| age.as_secs());
+    match seconds {
+        0..120 => format!("{seconds} s ago"),
+        120..7_200 => format!("{} min ago", seconds / 60),
+        7_200..172_800 => format!("{} h ago", seconds / 3_600),
+        _ => format!("{} days ago", seconds / 86_400),
+    }
+}
+
 /// Cuts a text to `width` characters.
 pub(crate) fn cut(text: &str, width: usize) -> String {
     let line = text.split_whitespace().collect::<Vec<_>>().join(" ");
@@ -97,6 +109,20 @@ mod tests {
         check(999_600, "1.00 MB");
         check(2_040_000, "2.04 MB");
         check(u64::MAX, "18447 PB");
+    }
+
+    #[test]
+    fn ages_have_one_unit() {
+        let now = SystemTime::UNIX_EPOCH + std::time::Duration::from_secs(1_000_000);
+        let check = |age, expected: &str| {
+            assert_eq!(ago(now - std::time::Duration::from_secs(age), now), expected);
+        };
+        check(0, "0 s ago");
+        check(119, "119 s ago");
+        check(7_199, "119 min ago");
+        check(172_799, "47 h ago");
+        check(172_800, "2 days ago");
+        assert_eq!(ago(now + std::time::Duration::from_secs(5), now), "0 s ago");
     }
 
     #[test]

@@ -6,17 +6,16 @@ use std::fs;
 use std::os::unix::ffi::OsStringExt as _;
 use std::os::unix::fs::{PermissionsExt as _, chown};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 
 use rebit_layer::{
     Changeset, CheckoutOptions, Conflict, Metadata, Node, Tree, TreePath, Whiteouts, checkout,
 };
-use rebit_sandbox::Mount;
+use rebit_sandbox::{Mount, RunSpec};
 use rebit_store::{CacheDir, CacheSharing, ScratchDir};
 
 use super::run::RunEnvironment;
 use crate::error::StepProblem;
-use crate::graph::{CopySource, MountOwner, RunMount, RunMountKind};
+use crate::graph::{CopySource, MountOwner, RunMount, RunMountKind, Sharing};
 use crate::snapshot::View;
 
 /// The name of a file that is mounted alone, in the tree that is made for it.
@@ -41,18 +40,21 @@ impl std::fmt::Debug for Secrets {
 /// Mounts that are ready, and what has to stay until the process has ended.
 #[derive(Default)]
 pub(crate) struct Prepared {
-    pub(crate) mounts: Vec<Mount>,
-    pub(crate) env: Vec<(String, OsString)>,
+    mounts: Vec<Mount>,
+    env: Vec<(String, OsString)>,
     views: Vec<View>,
     copies: Vec<ScratchDir>,
     caches: Vec<CacheDir>,
 }
 
-/// Gives the tree that a mount reads.
-pub(crate) type Sources<'a> = &'a dyn Fn(&CopySource) -> Result<Arc<Tree>, StepProblem>;
+/// What a mount shows: a tree, and whether that is a directory; a file is the tree's [`FILE`].
+pub(crate) type Part = (Tree, bool);
+
+/// Gives what the mount of this number shows: a path in a tree.
+pub(crate) type Parts<'a> = &'a dyn Fn(usize, &CopySource, &str) -> Result<Part, StepProblem>;
 
 /// The part of `tree` at `source`: a directory's content at the root, a file or other node as [`FILE`].
-pub(crate) fn part(tree: &Tree, source: &str, place: &str, epoch: i64) -> Result<(Tree, bool), StepProblem> {
+pub(crate) fn part(tree: &Tree, source: &str, place: &str, epoch: i64) -> Result<Part, StepProblem> {
     let path = tree.resolve(source, true).map_err(|source| StepProblem::Resolve { source })?;
     let missing = || StepProblem::SourceMissing { path: source.to_owned(), place: place.to_owned() };
     let node = tree.get(&path).ok_or_else(missing)?;
@@ -71,28 +73,37 @@ pub(crate) fn part(tree: &Tree, source: &str, place: &str, epoch: i64) -> Result
 /// Prepares the mounts of a step.
 pub(crate) fn prepare(
     mounts: &[RunMount],
-    sources: Sources<'_>,
+    parts: Parts<'_>,
     environment: &RunEnvironment<'_>,
 ) -> Result<Prepared, StepProblem> {
     let mut prepared = Prepared::default();
-    for mount in mounts {
-        prepared.add(mount, sources, environment)?;
+    for (number, mount) in mounts.iter().enumerate() {
+        let part = |from: &CopySource, source: &str| parts(number, from, source);
+        prepared.add(mount, &part, environment)?;
     }
     Ok(prepared)
 }
 
 impl Prepared {
+    /// Puts mounts and variables into a spec.
+    pub(crate) fn apply(&self, spec: &mut RunSpec) {
+        spec.mounts.extend(self.mounts.iter().cloned());
+        for (name, value) in &self.env {
+            spec.env.retain(|(known, _)| known != name.as_str());
+            spec.env.push((name.into(), value.into()));
+        }
+    }
+
     fn add(
         &mut self,
         mount: &RunMount,
-        sources: Sources<'_>,
+        part: &dyn Fn(&CopySource, &str) -> Result<Part, StepProblem>,
         environment: &RunEnvironment<'_>,
     ) -> Result<(), StepProblem> {
         let target = mount.target.as_ref().map(PathBuf::from);
         match (&mount.kind, target) {
             (RunMountKind::Bind { from, source, writable }, Some(target)) => {
-                let tree = sources(from)?;
-                let (part, directory) = part(&tree, source, "the mounted tree", environment.epoch)?;
+                let (part, directory) = part(from, source)?;
                 let files = if *writable {
                     self.copy(&part, environment)?
                 } else {
@@ -106,13 +117,19 @@ impl Prepared {
                 self.mounts.push(Mount::Bind { source, target, readonly: !writable });
             }
             (RunMountKind::Cache { id, from, sharing, read_only, owner }, Some(target)) => {
-                let fill = |path: &Path| fill_cache(path, from.as_ref(), owner, sources, environment);
-                let sharing = match *sharing {
-                    "private" => CacheSharing::Private,
-                    "locked" => CacheSharing::Locked,
-                    _ => CacheSharing::Shared,
+                let fill = |path: &Path| {
+                    let start = match from {
+                        Some((from, source)) => Some((part(from, source)?, source.as_str())),
+                        None => None,
+                    };
+                    fill_cache(path, start, owner, environment)
                 };
-                let cache = environment.session.cache_dir(id, sharing, fill)?;
+                let sharing = match sharing {
+                    Sharing::Private => CacheSharing::Private,
+                    Sharing::Locked => CacheSharing::Locked,
+                    Sharing::Shared => CacheSharing::Shared,
+                };
+                let cache = environment.session.cache_dir(id, sharing, environment.now, fill)?;
                 let source = cache.path().to_owned();
                 self.caches.push(cache);
                 self.mounts.push(Mount::Bind { source, target, readonly: *read_only });
@@ -183,16 +200,13 @@ fn write_tree(tree: &Tree, directory: &Path, environment: &RunEnvironment<'_>) -
 
 fn fill_cache(
     directory: &Path,
-    from: Option<&(CopySource, String)>,
+    from: Option<(Part, &str)>,
     owner: &MountOwner,
-    sources: Sources<'_>,
     environment: &RunEnvironment<'_>,
 ) -> Result<(), StepProblem> {
-    if let Some((from, source)) = from {
-        let tree = sources(from)?;
-        let (part, is_directory) = part(&tree, source, "the mounted tree", environment.epoch)?;
+    if let Some(((part, is_directory), source)) = from {
         if !is_directory {
-            return Err(StepProblem::NotDirectory { path: source.clone() });
+            return Err(StepProblem::NotDirectory { path: source.to_owned() });
         }
         write_tree(&part, directory, environment)?;
     }

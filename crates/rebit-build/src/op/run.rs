@@ -2,15 +2,19 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::SystemTime;
 
 use rebit_layer::{Compare, Node, Notice, Report, Tree, apply, diff, upper_tree};
 use rebit_oci::TreeId;
-use rebit_sandbox::{Mount, Network, RootFs, RunSpec, Runner, SandboxError, StopFlag};
+use rebit_sandbox::{
+    DEFAULT_SHM_SIZE, Mount, Network, RootFs, RunSpec, Runner, SandboxError, Security, StopFlag,
+};
 use rebit_store::Session;
 
 use super::check_names;
 use super::directory::make_directory;
-use super::mounts::{self, Secrets, Sources};
+use super::mounts::{self, Parts, Secrets};
+use crate::debug::{self, Failures};
 use crate::error::StepProblem;
 use crate::graph::{RunNetwork, RunOp};
 use crate::progress::{Event, Progress, StepId};
@@ -41,6 +45,10 @@ pub(crate) struct RunEnvironment<'a> {
     pub(crate) host: &'a HostNetwork,
     pub(crate) secrets: &'a Secrets,
     pub(crate) epoch: i64,
+    /// The present time, for ages only.
+    pub(crate) now: SystemTime,
+    /// Keeps a step that failed.
+    pub(crate) failures: &'a Failures<'a>,
 }
 
 /// Runs the step and returns the tree after it.
@@ -49,7 +57,7 @@ pub(crate) fn run(
     id: StepId,
     lower: TreeId,
     chain: &[TreeId],
-    sources: Sources<'_>,
+    parts: Parts<'_>,
     environment: &RunEnvironment<'_>,
 ) -> Result<(TreeId, Arc<Tree>), StepProblem> {
     let before = environment.trees.load(&lower)?;
@@ -65,16 +73,13 @@ pub(crate) fn run(
         work: active.work(),
     };
     let mut spec = run_spec(op, &user, root, environment);
-    let prepared = mounts::prepare(&op.mounts, sources, environment)?;
-    spec.mounts.extend(prepared.mounts.iter().cloned());
-    for (name, value) in &prepared.env {
-        spec.env.retain(|(known, _)| known != name.as_str());
-        spec.env.push((name.into(), value.into()));
-    }
+    let prepared = mounts::prepare(&op.mounts, parts, environment)?;
+    prepared.apply(&mut spec);
     let mut output = |stream, bytes: &[u8]| environment.progress.event(Event::Output { id, stream, bytes });
     let exit = rebit_sandbox::run(&spec, environment.runner, &mut output, environment.stop)?;
     drop(prepared);
     if !exit.is_success() {
+        debug::keep(op, id, chain, active, exit, parts, environment)?;
         return Err(StepProblem::Failed { exit });
     }
     let (after, tree) = read_back(&active, &before, id, environment)?;
@@ -116,7 +121,13 @@ fn make_one(active: &Active, path: &rebit_layer::TreePath, node: &Node) -> Resul
     result.map_err(|source| StepProblem::Io { path: target.display().to_string(), source })
 }
 
-fn run_spec(op: &RunOp, user: &ExecUser, root: RootFs, environment: &RunEnvironment<'_>) -> RunSpec {
+/// What every run of `op` has in common.
+pub(crate) fn run_spec(
+    op: &RunOp,
+    user: &ExecUser,
+    root: RootFs,
+    environment: &RunEnvironment<'_>,
+) -> RunSpec {
     let mut spec = RunSpec::new(root, &op.args);
     HOST_NAME.clone_into(&mut spec.hostname);
     spec.cwd = PathBuf::from(&op.working_dir);
@@ -135,6 +146,9 @@ fn run_spec(op: &RunOp, user: &ExecUser, root: RootFs, environment: &RunEnvironm
         RunNetwork::Host => Network::Host,
         RunNetwork::None => Network::None,
     };
+    spec.limits.clone_from(&op.limits.ulimits);
+    spec.shm_size = op.limits.shm_size.unwrap_or(DEFAULT_SHM_SIZE);
+    spec.security = if op.insecure { Security::Insecure } else { Security::Sandbox };
     if let Some(script) = &op.script {
         spec.mounts.push(file(&script.path, script.content.clone().into_bytes(), 0o755));
     }

@@ -1,5 +1,6 @@
 //! Why a Dockerfile cannot be planned.
 
+use crate::platform::ParsePlatformError;
 use rebit_dockerfile::Span;
 use rebit_dockerfile::expand::ExpandError;
 use rebit_oci::Reference;
@@ -33,6 +34,12 @@ pub enum PlanProblem {
         /// The instruction, flag or value.
         what: String,
     },
+    /// A step that runs unconfined, which the caller does not allow.
+    #[error("RUN --security=insecure is not allowed")]
+    NotAllowed,
+    /// A `--platform` that is none.
+    #[error(transparent)]
+    BadPlatform(#[from] ParsePlatformError),
     /// A name or number that is no stage of the file.
     #[error("there is no stage `{name}`")]
     UnknownTarget {

@@ -76,7 +76,7 @@ pub(super) fn copy_source(
     match planner.options.contexts.get(text) {
         Some(NamedContext::Files) => return Ok(CopySource::Named(text.clone())),
         Some(NamedContext::Image(image)) => {
-            let (reference, manifest, _) = planner.image(image).map_err(fail)?;
+            let (reference, manifest, _) = planner.image(image, &planner.options.platform).map_err(fail)?;
             return Ok(CopySource::Image { reference: reference.to_string(), manifest });
         }
         None => {}
@@ -99,7 +99,7 @@ pub(super) fn copy_source(
     {
         return Err(fail(PlanProblem::NotEarlier { name: text.clone() }));
     }
-    let (reference, manifest, _) = planner.image(text).map_err(fail)?;
+    let (reference, manifest, _) = planner.image(text, &planner.options.platform).map_err(fail)?;
     Ok(CopySource::Image { reference: reference.to_string(), manifest })
 }
 

@@ -15,14 +15,15 @@ mod tests;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use rebit_dockerfile::instruction::{Arg, Dockerfile};
+use rebit_dockerfile::instruction::{Arg, Dockerfile, From};
 use rebit_dockerfile::{Instruction, Node, Span};
 use rebit_oci::config::ImageConfig;
 use rebit_oci::{Digest, Reference};
 
 pub use error::{BasesError, PlanError, PlanProblem};
 
-use crate::graph::{Base, BuildPlatform, CopySource, Graph, StagePlan};
+use crate::graph::{Base, BuildPlatform, CopySource, Graph, RunLimits, StagePlan};
+use crate::platform::ParsePlatformError;
 pub(crate) use metadata::absolute;
 use scope::Scope;
 pub(crate) use stage::DEFAULT_PATH;
@@ -49,6 +50,10 @@ pub struct PlanOptions {
     pub contexts: BTreeMap<String, NamedContext>,
     /// Whether steps have no network unless the file gives it to them.
     pub offline: bool,
+    /// Whether `RUN --security=insecure` is allowed.
+    pub allow_insecure: bool,
+    /// Resource limits of steps.
+    pub limits: RunLimits,
 }
 
 /// What a name that was given by `--build-context` stands for.
@@ -207,7 +212,7 @@ impl<'a> Planner<'a> {
         if done.contains_key(&index) {
             return Ok(());
         }
-        let base = self.base(index)?;
+        let (base, platform) = self.base(index)?;
         if let Base::Stage(parent) = base {
             self.visit(parent, done, order)?;
         }
@@ -215,7 +220,8 @@ impl<'a> Planner<'a> {
             Base::Stage(parent) => done.get(parent),
             _ => None,
         };
-        let plan = stage::plan_stage(self, index, base.clone(), parent)?;
+        let platform = parent.map_or(platform, |parent| parent.platform.clone());
+        let plan = stage::plan_stage(self, index, base.clone(), platform, parent)?;
         for step in &plan.steps {
             for source in step.op.sources() {
                 if let CopySource::Stage(source) = source {
@@ -228,7 +234,8 @@ impl<'a> Planner<'a> {
         Ok(())
     }
 
-    fn base(&self, index: usize) -> Result<Base, PlanError> {
+    /// What a stage starts from, and the platform that its `FROM` line asks for.
+    fn base(&self, index: usize) -> Result<(Base, BuildPlatform), PlanError> {
         let Some(stage) = self.file.stages.get(index) else {
             let problem = PlanProblem::UnknownTarget { name: index.to_string(), stages: self.stage_names() };
             return Err(PlanError { span: Span::default(), problem });
@@ -239,21 +246,11 @@ impl<'a> Planner<'a> {
         if name.is_empty() {
             return Err(fail(PlanProblem::EmptyBase { word: from.image.value.clone() }));
         }
-        if let Some(platform) = &from.platform {
-            let wanted = self.expand(&self.globals, &platform.value, platform.span)?;
-            if wanted != self.options.platform.to_string() {
-                let what = format!("FROM --platform={wanted} in a build for {}", self.options.platform);
-                return Err(PlanError { span: platform.span, problem: PlanProblem::Unsupported { what } });
-            }
-        }
+        let platform = self.platform(from)?;
         match self.options.contexts.get(&name) {
             Some(NamedContext::Image(image)) => {
-                let (reference, manifest, config) = self.image(image).map_err(fail)?;
-                return Ok(Base::Image {
-                    reference: reference.to_string(),
-                    manifest,
-                    config: Box::new(config),
-                });
+                let base = self.image_base(image, &platform).map_err(fail)?;
+                return Ok((base, platform));
             }
             Some(NamedContext::Files) => {
                 let what = format!("FROM of the files of the context `{name}`");
@@ -262,18 +259,35 @@ impl<'a> Planner<'a> {
             None => {}
         }
         if let Some(earlier) = self.earlier_stage(&name, index) {
-            return Ok(Base::Stage(earlier));
+            return Ok((Base::Stage(earlier), platform));
         }
         if name == "scratch" {
-            return Ok(Base::Scratch);
+            return Ok((Base::Scratch, platform));
         }
-        let (reference, manifest, config) = self.image(&name).map_err(fail)?;
+        Ok((self.image_base(&name, &platform).map_err(fail)?, platform))
+    }
+
+    /// The platform of a `FROM` line: its own, else the build's.
+    fn platform(&self, from: &From) -> Result<BuildPlatform, PlanError> {
+        let Some(platform) = &from.platform else { return Ok(self.options.platform.clone()) };
+        let wanted = self.expand(&self.globals, &platform.value, platform.span)?;
+        wanted
+            .parse()
+            .map_err(|error: ParsePlatformError| PlanError { span: platform.span, problem: error.into() })
+    }
+
+    fn image_base(&self, name: &str, platform: &BuildPlatform) -> Result<Base, PlanProblem> {
+        let (reference, manifest, config) = self.image(name, platform)?;
         Ok(Base::Image { reference: reference.to_string(), manifest, config: Box::new(config) })
     }
 
-    fn image(&self, name: &str) -> Result<(Reference, Digest, ImageConfig), PlanProblem> {
+    fn image(
+        &self,
+        name: &str,
+        platform: &BuildPlatform,
+    ) -> Result<(Reference, Digest, ImageConfig), PlanProblem> {
         let reference: Reference = name.parse()?;
-        match self.bases.base(&reference, &self.options.platform) {
+        match self.bases.base(&reference, platform) {
             Ok((manifest, config)) => Ok((reference, manifest, config)),
             Err(source) => Err(PlanProblem::Base { reference: Box::new(reference), source }),
         }

@@ -5,7 +5,7 @@ use rebit_dockerfile::mount::{Mount, MountKind, MountOwner as Written, MountSpec
 
 use super::stage::StageState;
 use super::{PlanError, PlanProblem, Planner, files, metadata, unsupported};
-use crate::graph::{CopySource, MountOwner, RunMount, RunMountKind};
+use crate::graph::{self, CopySource, MountOwner, RunMount, RunMountKind};
 
 pub(super) fn plan_mount(
     planner: &Planner<'_>,
@@ -34,9 +34,9 @@ pub(super) fn plan_mount(
                 None => None,
             };
             let sharing = match sharing {
-                Sharing::Shared => "shared",
-                Sharing::Private => "private",
-                Sharing::Locked => "locked",
+                Sharing::Shared => graph::Sharing::Shared,
+                Sharing::Private => graph::Sharing::Private,
+                Sharing::Locked => graph::Sharing::Locked,
             };
             let id = id.unwrap_or_else(|| place(&target));
             RunMountKind::Cache { id, from, sharing, read_only, owner: owner_of(owner, 0o755) }

@@ -5,7 +5,7 @@ use rebit_dockerfile::{Instruction, Node};
 
 use super::scope::PROXY_ARGS;
 use super::stage::StageState;
-use super::{PlanError, Planner, mounts, unsupported};
+use super::{PlanError, PlanProblem, Planner, mounts, unsupported};
 use crate::graph::{Op, RunNetwork, RunOp, Script};
 
 /// The shell of shell-form instructions when `SHELL` sets none.
@@ -17,7 +17,7 @@ pub(super) fn plan_run(
     node: &Node<Instruction>,
     run: &Run,
 ) -> Result<(), PlanError> {
-    refuse_unsupported(run)?;
+    let insecure = is_insecure(planner, run)?;
     let mounts =
         run.mounts.iter().map(|mount| mounts::plan_mount(planner, state, mount)).collect::<Result<_, _>>()?;
     let mut script = None;
@@ -52,6 +52,8 @@ pub(super) fn plan_run(
             .unwrap_or_else(|| "/".into()),
         user: state.config.user.clone().unwrap_or_default(),
         network,
+        insecure,
+        limits: planner.options.limits.clone(),
         mounts,
     };
     let created_by = history_line(state, &op, node);
@@ -59,16 +61,18 @@ pub(super) fn plan_run(
     Ok(())
 }
 
-fn refuse_unsupported(run: &Run) -> Result<(), PlanError> {
-    if let Some(security) = &run.security
-        && security.value == Security::Insecure
-    {
-        return Err(unsupported(security.span, "RUN --security=insecure"));
-    }
+/// Whether the step runs unconfined, which only the caller can allow.
+fn is_insecure(planner: &Planner<'_>, run: &Run) -> Result<bool, PlanError> {
     if let Some(device) = run.devices.first() {
         return Err(unsupported(device.span, format!("RUN --device={}", device.value.name)));
     }
-    Ok(())
+    match &run.security {
+        Some(security) if security.value == Security::Insecure => match planner.options.allow_insecure {
+            true => Ok(true),
+            false => Err(PlanError { span: security.span, problem: PlanProblem::NotAllowed }),
+        },
+        _ => Ok(false),
+    }
 }
 
 /// The shell in force, with `line` as its last argument.

@@ -6,7 +6,7 @@ use rebit_oci::config::RunConfig;
 
 use super::scope::Scope;
 use super::{PlanError, PlanProblem, Planner, files, metadata, run};
-use crate::graph::{Base, Op, StagePlan, Step};
+use crate::graph::{Base, BuildPlatform, Op, StagePlan, Step};
 
 /// The path of programs when the image sets none, as Docker has it for Linux.
 pub(crate) const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
@@ -27,6 +27,7 @@ pub(super) fn plan_stage(
     planner: &mut Planner<'_>,
     index: usize,
     base: Base,
+    platform: BuildPlatform,
     parent: Option<&StagePlan>,
 ) -> Result<StagePlan, PlanError> {
     let file = planner.file;
@@ -61,7 +62,18 @@ pub(super) fn plan_stage(
     let StageState { config, author, steps, scope, declared, .. } = state;
     let variables = scope.variables().to_vec();
     let name = stage.name.clone();
-    Ok(StagePlan { index, name, base, span: stage.from.span, steps, config, author, variables, declared })
+    Ok(StagePlan {
+        index,
+        name,
+        base,
+        platform,
+        span: stage.from.span,
+        steps,
+        config,
+        author,
+        variables,
+        declared,
+    })
 }
 
 fn read_trigger(trigger: &str, span: Span) -> Result<Node<Instruction>, PlanError> {

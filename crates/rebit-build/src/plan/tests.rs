@@ -4,7 +4,7 @@ use rebit_oci::config::ImageConfig;
 use rebit_oci::{Digest, Reference};
 
 use super::*;
-use crate::graph::{CopyOp, Op, RunMountKind, RunNetwork, RunOp, SourcePath};
+use crate::graph::{CopyOp, Op, RunMountKind, RunNetwork, RunOp, Sharing, SourcePath};
 
 /// Every image exists but `missing`; `triggers` has `ONBUILD` instructions, `set` a config.
 struct TestBases;
@@ -42,6 +42,8 @@ fn options(args: &[(&str, &str)]) -> PlanOptions {
         labels: BTreeMap::new(),
         contexts: BTreeMap::new(),
         offline: false,
+        allow_insecure: false,
+        limits: RunLimits::default(),
     }
 }
 
@@ -260,16 +262,34 @@ fn what_is_not_executed_stops_the_plan_by_name() {
     let check = |line: &str, what: &str| {
         assert_eq!(problem(&format!("FROM a\n{line}\n")), format!("{what} is not supported"), "{line}");
     };
-    check("RUN --security=insecure x", "RUN --security=insecure");
     check("RUN --mount=type=ssh,uid=3 x", "RUN --mount=type=ssh with `mode`, `uid` or `gid`");
     check("RUN --device=a/b=c x", "RUN --device=a/b=c");
     check("ADD https://host/x b", "ADD of the remote source `https://host/x`");
     check("ADD --checksum=sha256:0 https://host/x b", "ADD of the remote source `https://host/x`");
     check("ADD --keep-git-dir a b", "ADD --keep-git-dir");
-    assert_eq!(
-        problem("FROM --platform=linux/arm64 a\n"),
-        "FROM --platform=linux/arm64 in a build for linux/amd64 is not supported"
-    );
+}
+
+#[test]
+fn a_step_runs_unconfined_only_where_the_caller_allows_it() {
+    let text = "FROM a\nRUN --security=insecure x\nRUN --security=sandbox y\n";
+    assert_eq!(problem(text), "RUN --security=insecure is not allowed");
+    let allowed = PlanOptions { allow_insecure: true, ..options(&[]) };
+    let graph = plan_with(text, &allowed).unwrap().graph;
+    let insecure: Vec<bool> = runs(graph.target().unwrap()).iter().map(|run| run.insecure).collect();
+    assert_eq!(insecure, [true, false]);
+}
+
+#[test]
+fn each_stage_has_a_platform() {
+    let text = "FROM --platform=$BUILDPLATFORM a AS one\nFROM one AS two\nFROM --platform=linux/aarch64 scratch\n\
+                COPY --from=two / /\nFROM a\nCOPY --from=2 / /\nCOPY --from=two / /\n";
+    let platform: BuildPlatform = "linux/arm/v7".parse().unwrap();
+    let graph = plan_with(text, &PlanOptions { platform, ..options(&[]) }).unwrap().graph;
+    let mut platforms: Vec<String> =
+        graph.stages.iter().map(|stage| format!("{} {}", stage.index, stage.platform)).collect();
+    platforms.sort();
+    assert_eq!(platforms, ["0 linux/amd64", "1 linux/amd64", "2 linux/arm64", "3 linux/arm/v7"]);
+    assert_eq!(problem("FROM --platform=x a\n"), "`x` is not a platform such as linux/amd64");
 }
 
 #[test]
@@ -283,7 +303,7 @@ fn problems_are_named_where_they_are() {
     check("FROM a\nCOPY --from=1 /a /b\n", "stage `1` is not an earlier stage", "--from=1");
     check("FROM a AS x\nCOPY --from=x /a /b\n", "stage `x` is not an earlier stage", "--from=x");
     check("FROM a\nCOPY a b /c\n", "more than one source needs a destination that ends with `/`: `/c`", "/c");
-    check("FROM a\nCOPY --chmod=9 a b\n", "`9` is not a mode for --chmod", "--chmod=9");
+    check("FROM a\nARG m=9\nCOPY --chmod=$m a b\n", "`9` is not a mode for --chmod", "--chmod=$m");
     check("FROM a\nCOPY --exclude=[ a b\n", "`[` is not a pattern for --exclude", "--exclude=[");
     check(
         "FROM a\nADD --checksum=sha256:0 a b\n",
@@ -301,7 +321,7 @@ fn problems_are_named_where_they_are() {
         "--chown=web",
     );
     check("FROM a\nEXPOSE x\n", "`x` is not a port, a range or `port/protocol`", "x");
-    check("FROM a\nENV a=${b\n", "cannot expand `${b`: `${` without its closing `}`", "${b");
+    check("FROM a\nENV a=${b:?no}\n", "cannot expand `${b:?no}`: b: no", "${b:?no}");
     check("FROM $none\n", "the base name `$none` is empty after expansion", "$none");
 }
 
@@ -326,7 +346,7 @@ fn mounts_are_typed_and_have_places() {
         &|kind| matches!(kind, RunMountKind::Bind { from: CopySource::Context, source, writable: true } if source == "/"),
     );
     check("type=cache,target=/c/$X,mode=0700,uid=3,sharing=locked", Some("/c/x"), &|kind| {
-        matches!(kind, RunMountKind::Cache { id, from: None, sharing: "locked", owner, .. }
+        matches!(kind, RunMountKind::Cache { id, from: None, sharing: Sharing::Locked, owner, .. }
             if id == "/c/x" && (owner.mode, owner.uid, owner.gid) == (0o700, 3, 0))
     });
     check("type=tmpfs,target=/t,size=4096", Some("/t"), &|kind| {

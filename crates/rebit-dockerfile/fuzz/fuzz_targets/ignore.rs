@@ -10,5 +10,4 @@ fuzz_target!(|input: (&str, &str, &str)| {
     if !dir.is_empty() && !name.is_empty() && ignore.matches(dir) && !ignore.may_include_below(dir) {
         assert!(ignore.matches(&format!("{dir}/{name}")));
     }
-    let _ = rebit_dockerfile::glob::matches(text.as_bytes(), dir.as_bytes());
 });

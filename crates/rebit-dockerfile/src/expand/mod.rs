@@ -118,7 +118,7 @@ pub struct Expansion {
     pub words: Vec<String>,
     /// Variables that had a value.
     pub used: BTreeSet<String>,
-    /// Variables that had none.
+    /// Variables that had none, unless `${name-…}`, `${name+…}` or `${name?…}` says what then.
     pub undefined: BTreeSet<String>,
     /// Where each word stands in the unexpanded text.
     pub(crate) places: Vec<(usize, usize)>,

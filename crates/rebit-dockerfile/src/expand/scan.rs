@@ -277,7 +277,7 @@ impl Scan<'_> {
     fn modified(&mut self, name: &str, operator: char, colon: bool) -> Result<String, ExpandError> {
         let is_pattern = matches!(operator, '#' | '%');
         let word = self.nested('}', is_pattern)?;
-        let value = self.get(name);
+        let value = if is_pattern { self.get(name) } else { self.find(name) };
         let written = if colon { format!(":{operator}") } else { operator.to_string() };
         if value.is_none() && self.expander.skip_undefined {
             return Ok(format!("${{{name}{written}{word}}}"));
@@ -336,9 +336,19 @@ impl Scan<'_> {
     }
 
     fn get(&mut self, name: &str) -> Option<String> {
+        let value = self.find(name);
+        if value.is_none() {
+            self.undefined.insert(name.to_owned());
+        }
+        value
+    }
+
+    /// A value whose absence the author has thought of.
+    fn find(&mut self, name: &str) -> Option<String> {
         let value = (self.expander.lookup)(name);
-        let set = if value.is_some() { &mut self.used } else { &mut self.undefined };
-        set.insert(name.to_owned());
+        if value.is_some() {
+            self.used.insert(name.to_owned());
+        }
         value
     }
 

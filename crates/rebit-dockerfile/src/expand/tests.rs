@@ -273,10 +273,11 @@ fn heredoc_bodies_keep_quotes() {
 
 #[test]
 fn reports_variables() {
-    let expansion =
-        Expander::new('\\', &lookup).expand("$v ${none:-$empty} ${other+$path} '$quoted'").unwrap();
+    let expansion = Expander::new('\\', &lookup)
+        .expand("$v ${none:-$empty} ${other+$path} '$quoted' $no ${nil%x}")
+        .unwrap();
     assert_eq!(expansion.used.into_iter().collect::<Vec<_>>(), ["empty", "path", "v"]);
-    assert_eq!(expansion.undefined.into_iter().collect::<Vec<_>>(), ["none", "other"]);
+    assert_eq!(expansion.undefined.into_iter().collect::<Vec<_>>(), ["nil", "no"]);
 }
 
 #[test]

@@ -106,6 +106,11 @@ impl Ignore {
         self.patterns.is_empty()
     }
 
+    /// Whether a pattern brings back what others exclude.
+    pub fn has_exceptions(&self) -> bool {
+        self.patterns.iter().any(|pattern| pattern.exception)
+    }
+
     /// Whether the file or directory at `path` (relative, `/`-separated, clean) is excluded. The root (`.` or empty) never is.
     pub fn matches(&self, path: &str) -> bool {
         if path.is_empty() || path == "." {

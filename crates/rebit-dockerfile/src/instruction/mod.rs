@@ -24,6 +24,8 @@ pub struct Dockerfile {
     pub global_args: Vec<Node<Arg>>,
     /// The stages, in order.
     pub stages: Vec<Stage>,
+    /// Empty lines inside continued lines, in order.
+    pub blank_continuations: Vec<Span>,
 }
 
 impl Dockerfile {
@@ -73,7 +75,7 @@ pub struct Node<T> {
     pub text: String,
     /// Each heredoc's body followed by its delimiter, joined by line feeds; empty without heredocs.
     pub heredoc_text: String,
-    /// Comment lines directly before the instruction, without `#`, trimmed; an empty comment clears the ones before it.
+    /// Comment lines directly before the instruction, without `#`, trimmed; an empty comment or line clears the ones before it.
     pub comments: Vec<String>,
 }
 

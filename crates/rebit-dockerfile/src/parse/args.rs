@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{Line, Statement, as_trigger, read_node};
+use super::{Line, Statement, as_trigger, known_name, read_node};
 use crate::diagnostic::{Code, Diagnostic};
 use crate::duration;
 use crate::flags::Takes;
@@ -24,7 +24,9 @@ impl Line<'_, '_> {
             (Some(word), Some(name), None) if word.value.eq_ignore_ascii_case("AS") => Some(name),
             (Some(word), ..) => {
                 let message = "FROM takes an image, or an image, `AS` and a name";
-                self.report(Code::InvalidArgument, word.span, message);
+                let help = format!("to name the stage, write `FROM {} AS {}`", image.value, word.value);
+                self.diagnostics
+                    .push(Diagnostic::new(Code::InvalidArgument, word.span, message).with_help(help));
                 None
             }
         };
@@ -137,7 +139,8 @@ impl Line<'_, '_> {
             return None;
         }
         let heredocs = std::mem::take(&mut self.heredocs);
-        let node: Node<Statement> = read_node(self.args, self.escape, heredocs, self.diagnostics)?;
+        let name = known_name(word, None, self.escape, self.diagnostics)?;
+        let node: Node<Statement> = read_node(self.args, name, self.escape, heredocs, self.diagnostics)?;
         Some(OnBuild { trigger: Box::new(as_trigger(node, self.diagnostics)?) })
     }
 
@@ -194,7 +197,12 @@ impl Line<'_, '_> {
             Ok(_) => format!("`--{name}` must be at least 1ms"),
             Err(error) => format!("`--{name}={}`: {error}", flag.value),
         };
-        self.report(Code::InvalidDuration, flag.span, message);
+        let diagnostic = Diagnostic::new(Code::InvalidDuration, flag.span, message);
+        let is_number = flag.value.parse::<u32>().is_ok();
+        self.diagnostics.push(match is_number {
+            true => diagnostic.with_help(format!("a time has a unit: `--{name}={}s`", flag.value)),
+            false => diagnostic,
+        });
         None
     }
 
@@ -222,7 +230,9 @@ impl Line<'_, '_> {
 
     /// Reports a JSON array of something else than strings.
     pub(super) fn not_strings<T>(&mut self, span: Span) -> Option<T> {
-        self.report(Code::JsonNotStrings, span, "a JSON array of arguments holds strings only");
+        let message = "a JSON array of arguments holds strings only";
+        let diagnostic = Diagnostic::new(Code::JsonNotStrings, span, message);
+        self.diagnostics.push(diagnostic.with_help("put every element in double quotes"));
         None
     }
 
@@ -231,8 +241,10 @@ impl Line<'_, '_> {
         if json::looks_like_array(part.text()) {
             let message = "not a valid JSON array, so taken as plain text";
             let diagnostic = Diagnostic::new(Code::InvalidJson, part.span(), message);
-            self.diagnostics
-                .push(diagnostic.with_help("JSON needs double quotes and commas between, none at the end"));
+            self.diagnostics.push(diagnostic.with_help(match json::repaired(part.text()) {
+                Some(text) => format!("write `{text}`"),
+                None => "JSON needs double quotes and commas between, none at the end".to_owned(),
+            }));
         }
     }
 }

@@ -2,44 +2,47 @@
 
 use super::MAX_DIAGNOSTICS;
 use crate::diagnostic::{Code, Diagnostic, Severity};
-use crate::directive::Check;
 
 /// Collects diagnostics up to the limit; beyond it, one says that there are more.
 #[derive(Debug, Default)]
 pub(crate) struct Diagnostics {
     list: Vec<Diagnostic>,
-    full: bool,
+    more: Option<Diagnostic>,
 }
 
 impl Diagnostics {
     pub(crate) fn push(&mut self, diagnostic: Diagnostic) {
         if self.list.len() < MAX_DIAGNOSTICS {
             self.list.push(diagnostic);
-        } else if !self.full {
-            self.full = true;
-            let message = format!("more than {MAX_DIAGNOSTICS} findings; the rest is not listed");
-            self.list.push(Diagnostic::new(Code::TooManyDiagnostics, diagnostic.span, message));
+            return;
         }
+        let message = format!("more than {MAX_DIAGNOSTICS} findings; the rest is not listed");
+        let more = self.more.get_or_insert_with(|| {
+            let more = Diagnostic::new(Code::TooManyDiagnostics, diagnostic.span, message);
+            Diagnostic { severity: Severity::Warning, ..more }
+        });
+        // As bad as the worst that is not listed.
+        more.severity = more.severity.max(diagnostic.severity);
+    }
+
+    /// How many findings there are.
+    pub(crate) fn count(&self) -> usize {
+        self.list.len()
     }
 
     /// Whether further findings are dropped.
     pub(crate) fn is_full(&self) -> bool {
-        self.full
+        self.more.is_some()
     }
 
     pub(crate) fn has_errors(&self) -> bool {
-        self.list.iter().any(Diagnostic::is_error)
+        self.list.iter().chain(&self.more).any(Diagnostic::is_error)
     }
 
-    /// The findings in the order of the text, after a `# check=` directive was applied.
-    pub(crate) fn finish(mut self, check: Option<&Check>) -> Vec<Diagnostic> {
-        if let Some(check) = check {
-            self.list.retain(|d| !d.code.check_rule().is_some_and(|rule| check.skip.contains(rule)));
-            for diagnostic in self.list.iter_mut().filter(|d| check.error && d.code.check_rule().is_some()) {
-                diagnostic.severity = Severity::Error;
-            }
-        }
+    /// The findings in the order of the text.
+    pub(crate) fn finish(mut self) -> Vec<Diagnostic> {
         self.list.sort_by_key(|diagnostic| diagnostic.span);
+        self.list.extend(self.more);
         self.list
     }
 

@@ -51,9 +51,15 @@ impl Line<'_, '_> {
     fn files(&mut self) -> Option<Files> {
         let json = matches!(json::read(self.args), Json::Strings(_));
         let mut words = self.json_or_words()?;
-        let Some(dest) = words.pop().filter(|_| !words.is_empty()) else {
+        let Some(dest) = words.pop() else {
             return self.missing("at least one source, and a destination");
         };
+        if words.is_empty() {
+            let message = format!("{} has a source, but no destination", self.name);
+            let help = format!("write `{} {} …`; `.` is the working directory", self.name, dest.value);
+            self.diagnostics.push(Diagnostic::new(Code::MissingArgument, dest.span, message).with_help(help));
+            return None;
+        }
         let sources =
             if json { words.into_iter().map(Source::Path).collect() } else { self.sources(words, &dest) };
         Some(Files {

@@ -6,6 +6,7 @@ mod files;
 mod run;
 #[cfg(test)]
 mod tests;
+mod words;
 
 pub(crate) use diagnostics::Diagnostics;
 
@@ -19,7 +20,7 @@ use crate::instruction::{
 use crate::json::{self, Json};
 use crate::lex::{Logical, Part, Physical};
 use crate::span::{Span, Spanned};
-use crate::{check, directive, suggest};
+use crate::{directive, suggest};
 
 /// How long a file may be, in bytes.
 pub const MAX_FILE_BYTES: usize = 4 << 20;
@@ -55,25 +56,24 @@ pub fn parse(text: &str) -> Parsed {
     if text.len() > MAX_FILE_BYTES {
         let message = format!("file has {} bytes, more than {MAX_FILE_BYTES}", text.len());
         diagnostics.push(Diagnostic::new(Code::FileTooLarge, Span::default(), message));
-        return Parsed { file: Dockerfile::default(), diagnostics: diagnostics.finish(None) };
+        return Parsed { file: Dockerfile::default(), diagnostics: diagnostics.finish() };
     }
     let start = if text.starts_with('\u{feff}') { '\u{feff}'.len_utf8() } else { 0 };
     let (directives, start) = directive::read(text, start, &mut diagnostics);
     let escape = directives.escape_char();
     let mut file = Dockerfile { directives, ..Dockerfile::default() };
-    let mut reader = Reader { source: text, next: start, escape, count: 0, diagnostics: &mut diagnostics };
+    let mut reader = Reader::new(text, start, escape, &mut diagnostics);
     while let Some(statement) = reader.statement() {
         reader.place(statement, &mut file);
     }
     let count = reader.count;
+    file.blank_continuations = reader.blank_lines;
     if count == 0 {
         diagnostics.push(Diagnostic::new(Code::EmptyFile, Span::default(), "file has no instruction"));
     } else if file.stages.is_empty() && !diagnostics.has_errors() {
         diagnostics.push(Diagnostic::new(Code::NoStage, Span::default(), "file has no `FROM`"));
     }
-    check::run(&file, &mut diagnostics);
-    let diagnostics = diagnostics.finish(file.directives.check.as_ref().map(|check| &check.value));
-    Parsed { file, diagnostics }
+    Parsed { file, diagnostics: diagnostics.finish() }
 }
 
 /// Reads one trigger of an image config's `OnBuild` list, heredocs included. The escape character is `\`.
@@ -87,7 +87,7 @@ pub fn parse_trigger(text: &str) -> Result<Node<Instruction>, Vec<Diagnostic>> {
         let message = format!("trigger has {} bytes, more than {MAX_FILE_BYTES}", text.len());
         return Err(vec![Diagnostic::new(Code::FileTooLarge, all, message)]);
     }
-    let mut reader = Reader { source: text, next: 0, escape: '\\', count: 0, diagnostics: &mut diagnostics };
+    let mut reader = Reader::new(text, 0, '\\', &mut diagnostics);
     let mut nodes = Vec::new();
     while let Some(statement) = reader.statement() {
         nodes.extend(statement);
@@ -99,7 +99,7 @@ pub fn parse_trigger(text: &str) -> Result<Node<Instruction>, Vec<Diagnostic>> {
     let trigger = nodes.pop().and_then(|node| as_trigger(node, &mut diagnostics));
     match trigger {
         Some(node) if !diagnostics.has_errors() => Ok(node),
-        _ => Err(diagnostics.finish(None)),
+        _ => Err(diagnostics.finish()),
     }
 }
 
@@ -149,10 +149,31 @@ struct Reader<'s, 'd> {
     next: usize,
     escape: char,
     count: usize,
+    blank_lines: Vec<Span>,
+    /// Whether something that is almost a `FROM` could not be read.
+    lost_from: bool,
+    /// Whether nothing was found in the instruction that was read last.
+    is_clean: bool,
+    /// The end of the line before, if it looks as if it went on.
+    open_end: Option<Span>,
     diagnostics: &'d mut Diagnostics,
 }
 
-impl Reader<'_, '_> {
+impl<'s, 'd> Reader<'s, 'd> {
+    fn new(source: &'s str, next: usize, escape: char, diagnostics: &'d mut Diagnostics) -> Self {
+        Self {
+            source,
+            next,
+            escape,
+            count: 0,
+            blank_lines: Vec::new(),
+            lost_from: false,
+            is_clean: false,
+            open_end: None,
+            diagnostics,
+        }
+    }
+
     /// The next instruction: `None` at the end, `Some(None)` if it could not be read.
     fn statement(&mut self) -> Option<Option<Node<Statement>>> {
         let mut comments = Vec::new();
@@ -161,7 +182,7 @@ impl Reader<'_, '_> {
             match line.comment() {
                 Some(comment) if comment.trim().is_empty() => comments.clear(),
                 Some(comment) => comments.push(comment.trim().to_owned()),
-                None if line.text.trim().is_empty() => {}
+                None if line.text.trim().is_empty() => comments.clear(),
                 None => break,
             }
             self.next = line.next();
@@ -175,14 +196,19 @@ impl Reader<'_, '_> {
         self.count += 1;
         let logical = Logical::read(self.source, self.next, self.escape);
         self.next = logical.next;
-        for span in &logical.blank_lines {
-            let diagnostic =
-                Diagnostic::new(Code::EmptyContinuation, *span, "empty line inside a continued line");
-            self.diagnostics.push(diagnostic.with_help("remove it, or put `#` on it"));
-        }
+        self.blank_lines.extend(&logical.blank_lines);
         let part = logical.all().trim();
         let heredocs = self.heredocs(part);
-        let node = read_node(part, self.escape, heredocs, self.diagnostics);
+        let (word, _) = part.split_word();
+        let before = self.diagnostics.count();
+        let open_end = std::mem::replace(&mut self.open_end, open_end(part));
+        let Some(name) = known_name(word, open_end, self.escape, self.diagnostics) else {
+            self.lost_from |= suggest::closest(word.text(), NAMES) == Some("FROM");
+            return Some(None);
+        };
+        let node = read_node(part, name, self.escape, heredocs, self.diagnostics);
+        self.lost_from |= node.is_none() && name == "FROM";
+        self.is_clean = self.diagnostics.count() == before;
         Some(node.map(|node| Node { comments, ..node }))
     }
 
@@ -207,6 +233,10 @@ impl Reader<'_, '_> {
         let Some(node) = statement else { return };
         let outside = file.stages.is_empty();
         let (value, node) = node.take();
+        // One mistake is reported once.
+        if self.is_clean {
+            words::check(&value, self.escape, self.diagnostics);
+        }
         match value {
             Statement::From(from) => {
                 let name = from.name.as_ref().map(|name| name.value.to_lowercase());
@@ -216,14 +246,22 @@ impl Reader<'_, '_> {
             Statement::Instruction(Instruction::Arg(arg)) if outside => {
                 file.global_args.push(node.map(|()| arg))
             }
-            Statement::Instruction(instruction) => match file.stages.last_mut() {
-                Some(stage) => stage.instructions.push(node.map(|()| instruction)),
-                None => {
-                    let message = format!("{} before the first FROM", instruction.name());
-                    let diagnostic = Diagnostic::new(Code::InstructionBeforeFrom, node.keyword.span, message);
-                    self.diagnostics.push(diagnostic.with_help("only ARG may come before FROM"));
-                }
-            },
+            Statement::Instruction(instruction) => {
+                self.place_in_stage(node.map(|()| instruction), file);
+            }
+        }
+    }
+
+    fn place_in_stage(&mut self, node: Node<Instruction>, file: &mut Dockerfile) {
+        match file.stages.last_mut() {
+            Some(stage) => stage.instructions.push(node),
+            // What could not be read was the FROM.
+            None if self.lost_from => {}
+            None => {
+                let message = format!("{} before the first FROM", node.value.name());
+                let diagnostic = Diagnostic::new(Code::InstructionBeforeFrom, node.keyword.span, message);
+                self.diagnostics.push(diagnostic.with_help("only ARG may come before FROM"));
+            }
         }
     }
 }
@@ -243,12 +281,12 @@ fn can_have_heredocs(part: Part<'_>, outer: bool) -> bool {
 /// Reads a logical line. `None` if there is nothing to make a node of; then there is a diagnostic.
 fn read_node(
     part: Part<'_>,
+    name: &'static str,
     escape: char,
     heredocs: Vec<Heredoc>,
     diagnostics: &mut Diagnostics,
 ) -> Option<Node<Statement>> {
     let (word, rest) = part.split_word();
-    let name = known_name(word, diagnostics)?;
     let (flags, args) = Flags::take(rest);
     let end = heredocs.last().map_or(part.span().end, |heredoc| heredoc.end_span.end);
     let heredoc_text =
@@ -266,7 +304,19 @@ fn read_node(
     })
 }
 
-fn known_name(word: Part<'_>, diagnostics: &mut Diagnostics) -> Option<&'static str> {
+/// The last characters of a line that cannot be the end of a command.
+fn open_end(part: Part<'_>) -> Option<Span> {
+    let text = part.text();
+    let end = ["&&", "||", "|", ";", ",", "("].into_iter().find(|end| text.ends_with(end))?;
+    Some(part.from(text.len() - end.len()).span())
+}
+
+fn known_name(
+    word: Part<'_>,
+    open_end: Option<Span>,
+    escape: char,
+    diagnostics: &mut Diagnostics,
+) -> Option<&'static str> {
     let found = NAMES.into_iter().find(|name| name.eq_ignore_ascii_case(word.text()));
     if found.is_none() {
         let message = match word.text() {
@@ -274,9 +324,12 @@ fn known_name(word: Part<'_>, diagnostics: &mut Diagnostics) -> Option<&'static 
             text => format!("unknown instruction `{text}`"),
         };
         let diagnostic = Diagnostic::new(Code::UnknownInstruction, word.span(), message);
-        diagnostics.push(match suggest::closest(word.text(), NAMES) {
-            Some(name) => diagnostic.with_help(format!("did you mean `{name}`?")),
-            None => diagnostic,
+        diagnostics.push(match (suggest::closest(word.text(), NAMES), open_end) {
+            (Some(name), _) => diagnostic.with_help(format!("did you mean `{name}`?")),
+            (None, Some(end)) => diagnostic
+                .with_label(end, "the line before ends here")
+                .with_help(format!("put `{escape}` at the end of the line before to go on with it")),
+            (None, None) => diagnostic,
         });
     }
     found

@@ -7,8 +7,8 @@ use crate::flags::Takes;
 use crate::instruction::{Command, Device, Network, Run, Security};
 use crate::json::{self, Json};
 use crate::lex::Part;
-use crate::mount::{MountError, MountSpec, parse_bool, split_fields};
-use crate::span::Spanned;
+use crate::mount::{Mount, MountError, MountKind, MountSpec, parse_bool, split_fields};
+use crate::span::{Span, Spanned};
 
 impl Line<'_, '_> {
     pub(super) fn run(&mut self) -> Option<Run> {
@@ -63,7 +63,8 @@ impl Line<'_, '_> {
                 if !spec.has_variables() {
                     let none = |_: &str| None;
                     let expander = Expander::new(self.escape, &none);
-                    spec.resolve(|word| expander.expand_word(word))?;
+                    let mount = spec.resolve(|word| expander.expand_word(word))?;
+                    self.needs_target(&mount, flag.span);
                 }
                 Ok(spec)
             });
@@ -79,6 +80,12 @@ impl Line<'_, '_> {
                         MountError::UnknownKey { closest: Some(key), .. } => {
                             diagnostic.with_help(format!("did you mean `{key}`?"))
                         }
+                        MountError::InvalidValue { key, .. } if key == "type" => {
+                            diagnostic.with_help("the types are bind, cache, tmpfs, secret and ssh")
+                        }
+                        MountError::InvalidValue { key, .. } if key == "sharing" => {
+                            diagnostic.with_help("use `shared`, `private` or `locked`")
+                        }
                         MountError::VariableInFrom => diagnostic
                             .with_help("name a stage with `FROM $VARIABLE AS name` and mount from that name"),
                         _ => diagnostic,
@@ -87,6 +94,21 @@ impl Line<'_, '_> {
             }
         }
         mounts
+    }
+
+    /// Reports a mount that could only be on the root itself.
+    fn needs_target(&mut self, mount: &Mount, span: Span) {
+        let kind = match mount.kind {
+            MountKind::Bind { .. } => "bind",
+            MountKind::Cache { .. } => "cache",
+            MountKind::Tmpfs { .. } => "tmpfs",
+            MountKind::Secret { .. } | MountKind::Ssh { .. } => return,
+        };
+        if mount.target.is_none() {
+            let message = format!("a {kind} mount needs `target`");
+            let help = "say where it is: `target=/PATH`";
+            self.diagnostics.push(Diagnostic::new(Code::InvalidFlagValue, span, message).with_help(help));
+        }
     }
 
     /// A flag with a fixed set of values.

@@ -18,7 +18,7 @@ fn options(compression: Compression) -> EncodeOptions {
 }
 
 #[derive(Default)]
-struct MapCache(Mutex<BTreeMap<(SegmentKey, String), (ObjectId, u64)>>);
+struct MapCache(Mutex<BTreeMap<(SegmentKey, String), (ObjectId, u64)>>, Mutex<BTreeMap<SegmentKey, Vec<u8>>>);
 
 impl SegmentCache for MapCache {
     fn get(&self, key: &SegmentKey, encoder: &str) -> Option<(ObjectId, u64)> {
@@ -27,6 +27,72 @@ impl SegmentCache for MapCache {
 
     fn put(&self, key: &SegmentKey, encoder: &str, part: ObjectId, size: u64) {
         self.0.lock().unwrap().insert((*key, encoder.to_owned()), (part, size));
+    }
+
+    fn state(&self, key: &SegmentKey) -> Option<Vec<u8>> {
+        self.1.lock().unwrap().get(key).cloned()
+    }
+
+    fn put_state(&self, key: &SegmentKey, state: &[u8]) {
+        self.1.lock().unwrap().insert(*key, state.to_vec());
+    }
+}
+
+/// Counts the bytes that are read.
+struct Counting<'a>(&'a MemoryObjects, std::sync::atomic::AtomicU64);
+
+impl Counting<'_> {
+    fn new(objects: &MemoryObjects) -> Counting<'_> {
+        Counting(objects, 0.into())
+    }
+
+    fn count(&self) -> u64 {
+        self.1.load(std::sync::atomic::Ordering::Relaxed)
+    }
+}
+
+impl ObjectSource for Counting<'_> {
+    fn read(&self, object: &ObjectId) -> Result<Arc<[u8]>, ObjectError> {
+        let content = self.0.read(object)?;
+        self.1.fetch_add(content.len() as u64, std::sync::atomic::Ordering::Relaxed);
+        Ok(content)
+    }
+
+    fn open(&self, object: &ObjectId) -> Result<Box<dyn Read + Send + '_>, ObjectError> {
+        Ok(Box::new(io::Cursor::new(self.read(object)?)))
+    }
+}
+
+/// A beginning that did not change is neither read nor hashed, and the layer is the one that encoding all of it gives.
+#[test]
+fn an_encoding_goes_on_where_it_can() {
+    let objects = MemoryObjects::new();
+    let mut tree = large_tree(&objects);
+    for compression in ALL {
+        let cache = MapCache::default();
+        let encode = |tree: &Tree, cache: &dyn SegmentCache| {
+            let counting = Counting::new(&objects);
+            let changes = Changeset::full(tree);
+            let layer = encode_layer(&changes, &counting, &objects, cache, &options(compression)).unwrap();
+            (layer, counting.count())
+        };
+        let (first, all) = encode(&tree, &cache);
+        assert!(!cache.1.lock().unwrap().is_empty(), "no state was kept: the tree is too small");
+        for (changed, at_most) in [("d9/f199", all / 2), ("d19/f399", u64::MAX), ("d0/f0", u64::MAX)] {
+            let object = objects.put(format!("{changed} {compression:?}").as_bytes(), &[]).unwrap();
+            let node = Node::file(Metadata::new(0o644, 0), object, 0);
+            let size = objects.read(&object).unwrap().len() as u64;
+            let node = Node { kind: crate::Kind::File { object, size, link: 0 }, ..node };
+            tree.insert(path(changed), node, &Metadata::default()).unwrap();
+            let (expected, _) = encode(&tree, &NoSegmentCache);
+            let (resumed, read) = encode(&tree, &cache);
+            assert_eq!(EncodedLayer { cached_parts: 0, ..resumed }, expected, "{changed} {compression:?}");
+            assert!(read <= at_most, "{changed} {compression:?}: {read} of {all} bytes were read");
+            assert_ne!(expected.digest, first.digest);
+        }
+        // A state that is not one is left aside.
+        cache.1.lock().unwrap().values_mut().for_each(|state| state.truncate(9));
+        assert_eq!(encode(&tree, &cache).0.digest, encode(&tree, &NoSegmentCache).0.digest);
     }
 }
 

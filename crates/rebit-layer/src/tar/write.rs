@@ -51,13 +51,13 @@ impl TarEntry {
 pub struct Entries<'a> {
     sorted: std::vec::IntoIter<(Vec<u8>, &'a TreePath, &'a Change)>,
     first_of_group: BTreeMap<u32, &'a TreePath>,
-    epoch: i64,
+    epoch: Option<i64>,
     report: Report,
 }
 
-/// Lists the entries of `changeset`, each with mtime `epoch`.
+/// Lists the entries of `changeset`, each with mtime `epoch`, or with its own when there is none.
 #[must_use]
-pub fn entries(changeset: &Changeset, epoch: i64) -> Entries<'_> {
+pub fn entries(changeset: &Changeset, epoch: impl Into<Option<i64>>) -> Entries<'_> {
     let mut first_of_group = BTreeMap::new();
     let mut sorted: Vec<(Vec<u8>, &TreePath, &Change)> = Vec::with_capacity(changeset.len());
     for (path, change) in changeset.iter() {
@@ -73,7 +73,7 @@ pub fn entries(changeset: &Changeset, epoch: i64) -> Entries<'_> {
     }
     // Whiteouts have another name than the path they remove, so the order is not quite the changeset's.
     sorted.sort_unstable_by(|(a, ..), (b, ..)| a.cmp(b));
-    Entries { sorted: sorted.into_iter(), first_of_group, epoch, report: Report::new() }
+    Entries { sorted: sorted.into_iter(), first_of_group, epoch: epoch.into(), report: Report::new() }
 }
 
 /// The path of the entry that removes `path`.
@@ -121,7 +121,7 @@ impl Entries<'_> {
             uid: 0,
             gid: 0,
             size: 0,
-            mtime: self.epoch,
+            mtime: self.epoch.unwrap_or(0),
             link: &[],
             device: (0, 0),
             xattrs: &BTreeMap::new(),
@@ -150,7 +150,7 @@ impl Entries<'_> {
             uid: node.metadata.uid,
             gid: node.metadata.gid,
             size: 0,
-            mtime: self.epoch,
+            mtime: self.epoch.unwrap_or(node.metadata.mtime),
             link: &[],
             device: (0, 0),
             xattrs: &xattrs,

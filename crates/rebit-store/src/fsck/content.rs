@@ -19,7 +19,7 @@ impl Check<'_> {
             .placed
             .values()
             .flatten()
-            .filter(|object| object.kind == MemberKind::Chunked && !self.damaged.contains(&object.id))
+            .filter(|object| object.kind == MemberKind::Chunked && !self.wrong.objects.contains(&object.id))
             .map(|object| object.id)
             .collect();
         for id in chunked {
@@ -70,18 +70,19 @@ impl Check<'_> {
                 let key = CacheKey(row.get(0)?);
                 let record = RecordRow { payload: row.get(1)?, sum: row.get(2)?, edges: row.get(3)? };
                 if !record.is_whole(&key) {
-                    wrong.push(format!("record {key} is damaged"));
+                    wrong.push((key, format!("record {key} is damaged")));
                     continue;
                 }
                 for edge in split_ids(&record.edges) {
                     if objects::find(index, &edge)?.is_none() {
-                        wrong.push(format!("record {key} needs object {edge}, which is missing"));
+                        wrong.push((key, format!("record {key} needs object {edge}, which is missing")));
                     }
                 }
             }
             Ok(wrong)
         })?;
-        for reason in wrong {
+        for (key, reason) in wrong {
+            self.wrong.records.insert(key);
             self.find(FindingKind::Record, reason);
         }
         Ok(())

@@ -54,7 +54,7 @@ impl Check<'_> {
         offset: u64,
         objects: Vec<ObjectId>,
     ) -> &mut Finding {
-        self.damaged.extend(objects.iter().copied());
+        self.wrong.objects.extend(objects.iter().copied());
         let path: PathBuf = self.store.inner.packs.path(pack);
         let finding = self.find(kind, reason);
         (finding.pack, finding.offset, finding.objects) = (Some(path), Some(offset), objects);
@@ -81,7 +81,7 @@ impl Check<'_> {
                         placed.split_off(&offset).into_values().flatten().map(|object| object.id).collect();
                     placed.extend(after);
                     let reason = format!("{length} bytes are no valid entry: {reason}");
-                    self.damaged_packs.insert(pack);
+                    self.wrong.packs.insert(pack);
                     self.find_in_pack(FindingKind::PackEntry, reason, pack, offset, lost);
                     self.advance(length);
                 }

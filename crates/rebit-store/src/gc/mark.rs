@@ -98,12 +98,15 @@ impl Roots {
     /// Marks from all refs, and from records as the policy says, the most recently used first.
     pub(crate) fn find(index: &Connection, policy: &GcPolicy) -> Result<Self, Fail> {
         let mut marked = Marked::default();
-        for entry in refs::all(index)? {
+        for entry in refs::all(index)?.into_iter().filter(|entry| !policy.drop_refs.contains(entry)) {
             if let Err(object) = marked.add(index, vec![entry.root])? {
                 return Err(StoreError::DanglingRef { name: entry.name, object }.into());
             }
         }
-        let oldest = policy.keep_records_newer.map(time::seconds);
+        let mut oldest = policy.keep_records_newer.map(time::seconds);
+        if let (Some(oldest), Some(last)) = (&mut oldest, last_builds(index, policy.keep_last)?) {
+            *oldest = last.min(*oldest);
+        }
         let mut dropped_records = Vec::new();
         let mut full = false;
         let mut statement = index.prepare("SELECT key, edges, used FROM records ORDER BY used DESC, key")?;
@@ -125,4 +128,10 @@ impl Roots {
         }
         Ok(Self { marked, dropped_records })
     }
+}
+
+/// When the first of the last `count` builds used its records; `None` when none is to be kept.
+fn last_builds(index: &Connection, count: u32) -> rusqlite::Result<Option<i64>> {
+    let query = "SELECT min(used) FROM (SELECT DISTINCT used FROM records ORDER BY used DESC LIMIT ?1)";
+    index.query_row(query, [count], |row| row.get(0))
 }

@@ -75,12 +75,13 @@ impl Session {
     pub fn stat_cache_get_many(&self, keys: &[StatKey]) -> Result<Vec<Option<ObjectId>>, StoreError> {
         let mut order: Vec<usize> = (0..keys.len()).collect();
         order.sort_unstable_by_key(|at| keys.get(*at).map(|key| (signed(key.dev), signed(key.ino))));
+        let generation = self.shared.state().generation;
         let (mut found, all_live) = self.shared.inner.index.snapshot("read the stat cache", |index| {
             Ok((look_up(index, keys, &order)?, !objects::any_condemned(index)?))
         })?;
         if all_live {
             // A row goes with its object, and nothing is condemned: no object needs to be looked at.
-            self.shared.state().remember(found.iter().flatten().copied());
+            self.shared.state().remember_seen(generation, found.iter().flatten().copied());
             return Ok(found);
         }
         for slot in &mut found {

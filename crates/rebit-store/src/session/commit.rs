@@ -111,7 +111,8 @@ impl Shared {
         for (key, _) in &batch.segments {
             state.segments.remove(key);
         }
-        state.generation = generation;
+        // What was seen before a collection may be condemned now: only what this batch refers to was looked after.
+        state.advance(generation);
         state.remember(batch.objects.into_iter().map(|object| object.id));
     }
 

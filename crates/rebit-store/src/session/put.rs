@@ -106,13 +106,14 @@ impl Shared {
 
     /// Whether `object` is here, with everything below it; if so it stays for the session.
     pub(crate) fn hit(&self, object: &ObjectId) -> Result<bool, StoreError> {
-        {
+        let generation = {
             let mut state = self.state();
             state.check()?;
             if state.is_here(object) {
                 return Ok(true);
             }
-        }
+            state.generation
+        };
         let found = self.inner.index.read("find an object", |index| Ok(objects::find(index, object)?))?;
         let Some((_, condemned)) = found else { return Ok(false) };
         if condemned {
@@ -126,7 +127,7 @@ impl Shared {
                 other => other?,
             }
         }
-        self.state().remember([*object]);
+        self.state().remember_seen(generation, [*object]);
         Ok(true)
     }
 

@@ -86,7 +86,7 @@ impl Failure {
 /// The mutable part of a session.
 #[derive(Debug)]
 pub(super) struct State {
-    /// Indexed objects that were seen uncondemned under this lease.
+    /// Indexed objects that were seen uncondemned in the generation or later.
     known: HashSet<ObjectId>,
     pub(super) pending: HashMap<ObjectId, Pending>,
     /// Small objects waiting for their frame to fill.
@@ -139,6 +139,22 @@ impl State {
             self.known.clear();
         }
         self.known.extend(objects);
+    }
+
+    /// As [`remember`](Self::remember), for what was seen since the generation was `generation`: not if a commit has found a new one
+    /// meanwhile.
+    pub(super) fn remember_seen(&mut self, generation: i64, objects: impl IntoIterator<Item = ObjectId>) {
+        if self.generation == generation {
+            self.remember(objects);
+        }
+    }
+
+    /// Everything pending was seen uncondemned in `generation`. What else was seen in an earlier one is to be looked at again.
+    pub(super) fn advance(&mut self, generation: i64) {
+        if self.generation != generation {
+            self.known.clear();
+            self.generation = generation;
+        }
     }
 
     pub(super) fn find_blob(&self, digest: &Digest) -> Option<BlobStat> {

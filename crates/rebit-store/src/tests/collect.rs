@@ -264,3 +264,115 @@ fn the_caches_keep_nothing_alive() {
     assert_eq!(known(&fixture.session()), (vec![None, Some(kept)], [None, Some(kept)]));
     assert_clean(&fixture.store);
 }
+
+fn record(session: &Session, key: u8, object: &ObjectId, used: u64) {
+    session.put_record(&rebit_oci::CacheKey([key; 32]), b"payload", &[*object], at(used)).unwrap();
+}
+
+// S-44
+#[test]
+fn what_the_last_builds_used_stays_whatever_its_age() {
+    let fixture = Fixture::new();
+    let session = fixture.session();
+    let objects = [1, 2, 3, 4].map(|seed| put(&session, &noise(seed, 1000)));
+    for (key, used) in [(0, 10), (1, 20), (2, 20), (3, 30)] {
+        record(&session, key, &objects[usize::from(key)], used);
+    }
+    drop(session);
+    let policy =
+        |keep_last| GcPolicy { keep_records_newer: Some(at(1000)), keep_last, ..GcPolicy::default() };
+    let check = |keep_last, expected: u64| {
+        assert_eq!(fixture.store.prepare_gc(&policy(keep_last)).unwrap().dropped_records, expected);
+    };
+    check(3, 0);
+    check(2, 1);
+    check(1, 3);
+    check(0, 4);
+    assert_eq!(collect_by(&fixture.store, &policy(2)).dropped_records, 1);
+    let kept = objects.map(|object| fixture.store.read(&object).is_ok());
+    assert_eq!(kept, [false, true, true, true]);
+}
+
+// S-47
+#[test]
+fn a_collection_makes_the_store_fit_the_least_recently_used_first() {
+    let fixture = Fixture::new();
+    let session = fixture.session();
+    let objects: Vec<ObjectId> = (0..8).map(|seed| put(&session, &noise(seed, 1 << 20))).collect();
+    let named = put(&session, &noise(100, 1 << 20));
+    name(&session, "ref", &[named]);
+    for (key, object) in (0..).zip(&objects) {
+        record(&session, key, object, u64::from(key));
+    }
+    let cache = session
+        .cache_dir::<crate::StoreError>("cache", crate::CacheSharing::Shared, at(1), |path| {
+            std::fs::write(path.join("file"), noise(5, 2 << 20)).unwrap();
+            Ok(())
+        })
+        .unwrap();
+    drop((cache, session));
+    let total = || fixture.store.file_usage().unwrap().total();
+    let fit = |max| {
+        let policy = GcPolicy { max_total: Some(max), ..GcPolicy::default() };
+        let plan = fixture.store.prepare_gc(&policy).unwrap();
+        let planned = (plan.dropped_records, plan.caches);
+        (planned, fixture.store.execute_gc(plan).unwrap())
+    };
+    let kept = || objects.iter().map(|object| fixture.store.read(object).is_ok()).collect::<Vec<_>>();
+    assert_eq!(fit(total()).1.dropped_records, 0);
+    let max = total() - (3 << 20);
+    let (planned, report) = fit(max);
+    assert!(report.total_bytes <= max && total() == report.total_bytes, "{report:?}");
+    assert!((3..=4).contains(&report.dropped_records) && planned.1 == 0, "{planned:?} {report:?}");
+    let dropped = report.dropped_records as usize;
+    assert_eq!(kept(), (0..8).map(|n| n >= dropped).collect::<Vec<_>>(), "the least recently used go first");
+    // No size is too small to be tried: what is left is what refs need.
+    let (planned, report) = fit(0);
+    assert_eq!((planned.1, report.removed_caches, report.total_bytes > 0), (1, 1, true), "{report:?}");
+    assert!(fixture.store.read(&named).is_ok() && !kept().contains(&true));
+    assert_clean(&fixture.store);
+}
+
+#[test]
+fn refs_to_be_dropped_go_unless_they_were_set_anew() {
+    let fixture = Fixture::new();
+    let session = fixture.session();
+    let object = put(&session, &noise(1, 1000));
+    for ref_name in ["a", "b"] {
+        name(&session, ref_name, &[object]);
+    }
+    drop(session);
+    let policy = GcPolicy { drop_refs: fixture.store.refs().unwrap(), ..GcPolicy::default() };
+    let plan = fixture.store.prepare_gc(&policy).unwrap();
+    assert_eq!((plan.dropped_refs, plan.unreachable_objects), (2, 2));
+    let entry = fixture.store.get_ref("b").unwrap().unwrap();
+    fixture.session().set_ref("b", &entry.digest, &entry.root, at(5000)).unwrap();
+    let report = fixture.store.execute_gc(plan).unwrap();
+    assert_eq!((report.dropped_refs, report.dropped_objects), (1, 0));
+    assert_eq!(fixture.store.refs().unwrap().len(), 1);
+}
+
+// S-43: what one session has seen before a collection is not below what it adds after a commit without being looked at again.
+#[test]
+fn nothing_below_what_is_new_stays_condemned() {
+    let fixture = Fixture::new();
+    let first = fixture.session();
+    let leaf = put(&first, b"leaf");
+    first.commit().unwrap();
+    drop(first);
+    let session = fixture.session();
+    assert_eq!(put(&session, b"leaf"), leaf);
+    assert_eq!(collect(&fixture.store).deferred_objects, 1);
+    put(&session, b"anything");
+    session.commit().unwrap();
+    let above = session.put(b"above", &[leaf]).unwrap();
+    session.commit().unwrap();
+    // The process dies before it names anything; the next one finds its object there and relies on it.
+    drop(session);
+    let session = fixture.session();
+    assert_eq!(session.put(b"above", &[]).unwrap(), above);
+    collect(&fixture.store);
+    assert_clean(&fixture.store);
+    name(&session, "ref", &[above]);
+    assert_eq!(read(&fixture.store, &leaf), b"leaf");
+}

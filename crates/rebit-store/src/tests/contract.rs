@@ -53,6 +53,25 @@ fn objects_of_every_size_come_back_before_and_after_a_commit() {
     assert_clean(&store);
 }
 
+// S-20
+#[test]
+fn many_tiny_objects_in_one_session_take_little() {
+    let fixture = Fixture::new();
+    let session = fixture.session();
+    let content = |number: usize| number.to_string().into_bytes().repeat(number % 4);
+    let objects: Vec<ObjectId> = (0..20_000).map(|number| put(&session, &content(number))).collect();
+    name(&session, "ref", &objects[..10_000]);
+    drop(session);
+    for number in (0..20_000).step_by(501) {
+        assert_eq!(read(&fixture.store, &objects[number]), content(number));
+    }
+    let usage = fixture.store.du().unwrap();
+    assert_eq!(usage.pack_count, 1);
+    // A row of a frame's table takes 53 bytes; the rest is little.
+    assert!(usage.packs < 20_000 * 80, "{usage:?}");
+    assert_clean(&fixture.store);
+}
+
 #[test]
 fn a_reader_and_a_slice_give_the_same_objects() {
     let fixture = Fixture::new();
@@ -296,6 +315,13 @@ fn a_quota_is_a_cap_on_everything_under_the_root() {
     let error = error.expect("100 MiB fit into 24");
     let source = std::error::Error::source(&error).unwrap().downcast_ref::<StoreError>();
     assert!(matches!(source, Some(StoreError::Full { limit: l, .. }) if *l == limit), "{error:?}");
+    drop(session);
+    // Directories count too, and can be asked for first.
+    let session = fixture.session();
+    let left = limit - fixture.store.file_usage().unwrap().total();
+    session.check_space(left / 2).unwrap();
+    let full = session.check_space(left + 1);
+    assert!(matches!(full, Err(StoreError::Full { .. })), "{full:?}");
     drop(session);
     let used = fixture.store.du().unwrap().total();
     assert!(used <= limit && used > limit / 2, "{used}");

@@ -271,3 +271,125 @@ fn a_missing_pack_is_named() {
     assert_eq!(report.findings[0].pack.as_ref(), Some(&sample.pack));
     assert_eq!(report.findings[0].refs, ["ref"]);
 }
+
+/// Runs statements on the index behind the store's back.
+fn tamper(root: &std::path::Path, statements: &str) {
+    let index = rusqlite::Connection::open(root.join("index.sqlite")).unwrap();
+    index.execute_batch(statements).unwrap();
+}
+
+// S-81, S-83
+#[test]
+fn every_kind_of_damage_has_its_name() {
+    let check = |damage: &dyn Fn(&Sample), expected: FindingKind| {
+        let sample = sample();
+        let session = sample.fixture.session();
+        session.put_record(&rebit_oci::CacheKey([7; 32]), b"payload", &[sample.objects[0]], at(5)).unwrap();
+        drop(session);
+        damage(&sample);
+        let kinds: Vec<FindingKind> = fsck(&sample.fixture.store).findings.iter().map(|f| f.kind).collect();
+        assert_eq!(kinds.first(), Some(&expected), "{kinds:?}");
+        // A repair loses nothing that is good: what is still known can be read, and the rest is not known.
+        let repaired = sample.fixture.store.fsck(&FsckOptions { repair: true }, &mut |_| {}).unwrap();
+        for object in &sample.objects {
+            if sample.fixture.store.object_length(object).unwrap().is_some() {
+                assert_eq!(ObjectId::of(&read(&sample.fixture.store, object)), *object, "{repaired:?}");
+            }
+        }
+    };
+    let root = |sample: &Sample| sample.fixture.root.path().to_owned();
+    let flip = |place: usize| {
+        move |sample: &Sample| {
+            let mut bytes = fs::read(&sample.pack).unwrap();
+            bytes[place] ^= 1;
+            fs::write(&sample.pack, bytes).unwrap();
+        }
+    };
+    check(&flip(3), FindingKind::PackHeader);
+    check(&flip(PACK_HEADER as usize + ENTRY_HEADER + 5), FindingKind::PackEntry);
+    check(&|sample| fs::remove_file(&sample.pack).unwrap(), FindingKind::PackMissing);
+    let cut = |sample: &Sample| {
+        let length = fs::metadata(&sample.pack).unwrap().len();
+        fs::File::options().write(true).open(&sample.pack).unwrap().set_len(length - 9).unwrap();
+    };
+    check(&cut, FindingKind::PackMissing);
+    check(&|sample| tamper(&root(sample), "UPDATE objects SET frame = frame + 1"), FindingKind::ObjectPlace);
+    // The right place, another object: two objects of one frame trade their lengths.
+    check(
+        &|sample| tamper(&root(sample), "UPDATE objects SET size = size + 1 WHERE kind = 0"),
+        FindingKind::ObjectPlace,
+    );
+    check(&|sample| tamper(&root(sample), "DELETE FROM objects WHERE size = 500"), FindingKind::MissingEdge);
+    check(
+        &|sample| tamper(&root(sample), "UPDATE blobs SET digest = zeroblob(32)"),
+        FindingKind::BlobContent,
+    );
+    check(&|sample| tamper(&root(sample), "DELETE FROM blobs"), FindingKind::DanglingRef);
+    check(&|sample| tamper(&root(sample), "UPDATE records SET payload = x'00'"), FindingKind::Record);
+    let journal = |sample: &Sample| {
+        let path = root(sample).join("refs.log");
+        let mut bytes = fs::read(&path).unwrap();
+        let last = bytes.len() - 5;
+        bytes[last] ^= 1;
+        fs::write(path, bytes).unwrap();
+    };
+    check(&journal, FindingKind::RefJournal);
+}
+
+// S-83
+#[test]
+fn a_repair_drops_records_and_mends_the_journal() {
+    let sample = sample();
+    let store = &sample.fixture.store;
+    let session = sample.fixture.session();
+    for key in [1, 2] {
+        session.put_record(&rebit_oci::CacheKey([key; 32]), b"payload", &[], at(5)).unwrap();
+    }
+    drop(session);
+    tamper(
+        sample.fixture.root.path(),
+        "UPDATE records SET payload = x'00' WHERE key = (SELECT min(key) FROM records)",
+    );
+    fs::write(sample.fixture.root.path().join("refs.log"), "no journal\n").unwrap();
+    let report = store.fsck(&FsckOptions { repair: true }, &mut |_| {}).unwrap();
+    assert_eq!((report.dropped_records, report.rewrote_journal, report.forgotten_objects), (1, true, 0));
+    assert_clean(store);
+    assert_eq!(store.du().unwrap().records, 1);
+    let refs = store.refs().unwrap();
+    store.rebuild_index().unwrap();
+    assert_eq!(store.refs().unwrap(), refs);
+}
+
+// S-84
+#[test]
+fn strays_and_an_index_older_than_the_packs_are_named_and_no_damage() {
+    let sample = sample();
+    let root = sample.fixture.root.path();
+    let index = fs::read(root.join("index.sqlite")).unwrap();
+    let wal = fs::read(root.join("index.sqlite-wal")).unwrap();
+    assert_eq!(assert_clean(&sample.fixture.store).stray_files, Vec::<PathBuf>::new());
+    name(&sample.fixture.session(), "newer", &[sample.objects[0]]);
+    let newer = sample.fixture.store.get_ref("newer").unwrap();
+    let strays = ["core", "loose/what", "packs/notes.txt"].map(|name| root.join(name));
+    strays.iter().for_each(|path| fs::write(path, "x").unwrap());
+    fs::write(root.join("config.toml"), "").unwrap();
+    let Sample { fixture, .. } = sample;
+    let Fixture { root, store } = fixture;
+    drop(store);
+    // A backup of the index comes back over a store that has gone on.
+    fs::write(root.path().join("index.sqlite"), index).unwrap();
+    fs::write(root.path().join("index.sqlite-wal"), wal).unwrap();
+    fs::remove_file(root.path().join("index.sqlite-shm")).unwrap();
+    let store = Store::open(root.path(), &StoreOptions::default()).unwrap();
+    assert_eq!(store.get_ref("newer").unwrap(), None);
+    let report = assert_clean(&store);
+    assert_eq!(
+        (report.unindexed_refs.as_slice(), &report.stray_files[..]),
+        (&["newer".to_owned()][..], &strays[..])
+    );
+    assert!(report.unindexed_bytes > 0);
+    drop(store);
+    let (store, _) = Store::rebuild(root.path(), &StoreOptions::default()).unwrap();
+    assert_eq!(store.get_ref("newer").unwrap(), newer);
+    assert_eq!(assert_clean(&store).unindexed_refs, Vec::<String>::new());
+}

@@ -156,3 +156,19 @@ fn a_dead_process_leaves_nothing_behind_after_a_collection() {
     let usage = fixture.store.du().unwrap();
     assert_eq!((usage.packs, usage.objects, usage.scratch), (0, 0, 4096), "{usage:?}");
 }
+
+// S-70
+#[test]
+fn what_a_dead_process_left_in_scratch_goes_with_the_next_session() {
+    let fixture = Fixture::new();
+    assert!(!spawn(&fixture, "die").wait().unwrap().success());
+    let left = || std::fs::read_dir(fixture.root.path().join("scratch")).unwrap().count();
+    assert_eq!(left(), 1);
+    let session = fixture.session();
+    let mine = session.scratch_dir("mine").unwrap();
+    drop(fixture.session());
+    assert!(
+        left() == 1 && mine.path().exists(),
+        "the scratch of a live session went, or that of the dead one stayed"
+    );
+}

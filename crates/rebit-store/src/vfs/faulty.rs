@@ -20,7 +20,13 @@ pub enum Fault {
     Kill,
     /// The power is lost: as `Kill`, and what was not synced is gone. [`FaultyVfs::lose_power`] makes it so.
     PowerLoss,
+    /// The power is lost, and of what was not synced any part may be there: each write whole, cut short or not at all, in any order; a
+    /// name that was made, moved or removed, or not yet; the index as of any commit since the last durable one. The seed chooses.
+    Reordered(u64),
 }
+
+/// The extension under which a renamed file is noted until its directory is synced.
+const PENDING: &str = "pending-rename";
 
 /// Counts operations and fails at the n-th (from 1).
 #[derive(Debug, Clone)]
@@ -36,14 +42,72 @@ struct State {
     broken: bool,
     /// The durable length of files written to; `None` when the file's name itself is not durable.
     files: BTreeMap<PathBuf, FileState>,
-    /// The index files as of the last durable commit.
-    index: Vec<(PathBuf, Vec<u8>)>,
+    /// The index files as of the last durable commit, and of each one since.
+    index: Vec<Vec<(PathBuf, Vec<u8>)>>,
+    /// Files whose removal or replacement is not durable yet, by name.
+    removed: BTreeMap<PathBuf, Vec<u8>>,
 }
 
 #[derive(Debug, Clone, Default)]
 struct FileState {
     named: bool,
     synced: Vec<u8>,
+    /// What was done since the last sync.
+    pending: Vec<Operation>,
+}
+
+#[derive(Debug, Clone)]
+enum Operation {
+    Write(u64, Vec<u8>),
+    Truncate(u64),
+}
+
+impl Operation {
+    fn apply(&self, content: &mut Vec<u8>) {
+        match self {
+            Self::Truncate(length) => content.resize(*length as usize, 0),
+            Self::Write(offset, bytes) => {
+                let end = *offset as usize + bytes.len();
+                if content.len() < end {
+                    content.resize(end, 0);
+                }
+                content[*offset as usize..end].copy_from_slice(bytes);
+            }
+        }
+    }
+}
+
+/// Numbers that a seed determines.
+struct Choices(blake3::OutputReader);
+
+impl Choices {
+    fn new(seed: u64) -> Self {
+        Self(blake3::Hasher::new().update(&seed.to_le_bytes()).finalize_xof())
+    }
+
+    fn below(&mut self, count: usize) -> usize {
+        let mut bytes = [0; 8];
+        self.0.fill(&mut bytes);
+        (u64::from_le_bytes(bytes) % count.max(1) as u64) as usize
+    }
+
+    /// What may be on the disk of a file, of which `synced` is sure.
+    fn content(&mut self, file: &FileState) -> Vec<u8> {
+        let mut content = file.synced.clone();
+        let mut pending = file.pending.clone();
+        while !pending.is_empty() {
+            let operation = pending.swap_remove(self.below(pending.len()));
+            match (self.below(3), operation) {
+                (0, _) => {}
+                (1, Operation::Write(offset, bytes)) => {
+                    let length = self.below(bytes.len() + 1);
+                    Operation::Write(offset, bytes[..length].to_vec()).apply(&mut content);
+                }
+                (_, operation) => operation.apply(&mut content),
+            }
+        }
+        content
+    }
 }
 
 #[derive(Debug)]
@@ -73,6 +137,7 @@ impl FaultyVfs {
             broken: false,
             files: BTreeMap::new(),
             index: Vec::new(),
+            removed: BTreeMap::new(),
         };
         Self { state: Arc::new(Mutex::new(state)) }
     }
@@ -96,21 +161,48 @@ impl FaultyVfs {
     /// The operating system's.
     pub fn lose_power(&self) -> io::Result<()> {
         let state = self.lock();
-        for (path, file) in &state.files {
-            if file.named {
-                fs::write(path, &file.synced)?;
-            } else if path.exists() {
-                fs::remove_file(path)?;
+        let mut choices = match state.fault {
+            Fault::Reordered(seed) => Some(Choices::new(seed)),
+            _ => None,
+        };
+        for (path, content) in &state.removed {
+            if choices.as_mut().is_some_and(|choices| choices.below(2) == 0) {
+                fs::write(path, content)?;
             }
         }
-        if !state.index.is_empty() {
+        for (path, file) in &state.files {
+            let (named, content) = match &mut choices {
+                None => (file.named, file.synced.clone()),
+                Some(choices) => (file.named || choices.below(2) == 0, choices.content(file)),
+            };
+            // A name that may not have moved yet: the file is then where it was, or where it was going.
+            let pending = path.extension().is_some_and(|extension| extension == PENDING);
+            let target = if pending { path.with_extension("log") } else { path.clone() };
+            if pending && !named {
+                // The old content stays under the new name.
+                if let Some(old) = state.files.get(&target) {
+                    fs::write(&target, &old.synced)?;
+                } else if target.exists() {
+                    fs::remove_file(&target)?;
+                }
+            } else if named {
+                fs::write(target, content)?;
+            } else if target.exists() {
+                fs::remove_file(target)?;
+            }
+        }
+        let chosen = match &mut choices {
+            None => state.index.first(),
+            Some(choices) => state.index.get(choices.below(state.index.len())),
+        };
+        if let Some(index) = chosen {
             for name in ["index.sqlite", "index.sqlite-wal", "index.sqlite-shm"] {
                 let path = state.root.join(name);
                 if path.exists() {
                     fs::remove_file(path)?;
                 }
             }
-            for (path, bytes) in &state.index {
+            for (path, bytes) in index {
                 fs::write(path, bytes)?;
             }
         }
@@ -131,7 +223,7 @@ impl FaultyVfs {
         }
         let fails = match state.fault {
             Fault::Fail => now,
-            Fault::Kill | Fault::PowerLoss => state.broken,
+            Fault::Kill | Fault::PowerLoss | Fault::Reordered(_) => state.broken,
             Fault::NoSpace => state.broken && kind == Kind::Write && state.root.join("reserve").exists(),
         };
         if fails { Err(state.fault.error()) } else { Ok(state) }
@@ -142,7 +234,9 @@ impl Fault {
     fn error(self) -> io::Error {
         match self {
             Self::NoSpace => io::Error::from(io::ErrorKind::StorageFull),
-            Self::Fail | Self::Kill | Self::PowerLoss => io::Error::other("fault injected by a test"),
+            Self::Fail | Self::Kill | Self::PowerLoss | Self::Reordered(_) => {
+                io::Error::other("fault injected by a test")
+            }
         }
     }
 }
@@ -151,10 +245,21 @@ impl State {
     /// A file that existed before this file system watched it is durable as it is.
     fn adopt(&mut self, path: &Path) -> io::Result<&mut FileState> {
         if !self.files.contains_key(path) {
-            let state = FileState { named: true, synced: fs::read(path)? };
+            let state = FileState { named: true, synced: fs::read(path)?, pending: Vec::new() };
             self.files.insert(path.to_owned(), state);
         }
         Ok(self.files.entry(path.to_owned()).or_default())
+    }
+}
+
+impl State {
+    /// Notes what is not synced yet, when it matters.
+    fn note(&mut self, path: &Path, operation: Operation) {
+        if matches!(self.fault, Fault::Reordered(_))
+            && let Some(file) = self.files.get_mut(path)
+        {
+            file.pending.push(operation);
+        }
     }
 }
 
@@ -185,7 +290,7 @@ impl Vfs for FaultyVfs {
         }
         RealVfs.rename(from, to)?;
         if let Some(moved) = state.files.remove(from) {
-            let pending = to.with_extension("pending-rename");
+            let pending = to.with_extension(PENDING);
             state.files.insert(pending, moved);
         }
         Ok(())
@@ -193,8 +298,14 @@ impl Vfs for FaultyVfs {
 
     fn remove(&self, path: &Path) -> io::Result<()> {
         let mut state = self.step(Kind::Change)?;
+        let content = fs::read(path);
         RealVfs.remove(path)?;
-        state.files.remove(path);
+        let known = state.files.remove(path);
+        if known.is_none_or(|file| file.named)
+            && let Ok(content) = content
+        {
+            state.removed.insert(path.to_owned(), content);
+        }
         Ok(())
     }
 
@@ -204,7 +315,7 @@ impl Vfs for FaultyVfs {
         let renamed: Vec<PathBuf> = state
             .files
             .keys()
-            .filter(|file| file.extension().is_some_and(|extension| extension == "pending-rename"))
+            .filter(|file| file.extension().is_some_and(|extension| extension == PENDING))
             .cloned()
             .collect();
         for pending in renamed {
@@ -217,6 +328,7 @@ impl Vfs for FaultyVfs {
                 state.named = true;
             }
         }
+        state.removed.retain(|file, _| file.parent() != Some(path));
         Ok(())
     }
 
@@ -231,12 +343,21 @@ impl Vfs for FaultyVfs {
 
     fn after_commit(&self, durable: bool) {
         let mut state = self.lock();
-        if durable && state.fault == Fault::PowerLoss && !state.broken {
+        let keeps = match state.fault {
+            Fault::PowerLoss => durable,
+            Fault::Reordered(_) => true,
+            _ => false,
+        };
+        if keeps && !state.broken {
             let read = |name: &str| {
                 let path = state.root.join(name);
                 fs::read(&path).ok().map(|bytes| (path, bytes))
             };
-            state.index = ["index.sqlite", "index.sqlite-wal"].into_iter().filter_map(read).collect();
+            let now = ["index.sqlite", "index.sqlite-wal"].into_iter().filter_map(read).collect();
+            if durable {
+                state.index.clear();
+            }
+            state.index.push(now);
         }
     }
 }
@@ -248,10 +369,13 @@ impl VfsFile for FaultyFile {
     }
 
     fn write_all_at(&self, bytes: &[u8], offset: u64) -> io::Result<()> {
-        if let Err(error) = self.vfs.step(Kind::Write).map(drop) {
-            // A write that is cut short leaves a torn tail behind.
-            let _torn = self.inner.write_all_at(&bytes[..bytes.len() / 2], offset);
-            return Err(error);
+        match self.vfs.step(Kind::Write) {
+            Ok(mut state) => state.note(&self.path, Operation::Write(offset, bytes.to_vec())),
+            Err(error) => {
+                // A write that is cut short leaves a torn tail behind.
+                let _torn = self.inner.write_all_at(&bytes[..bytes.len() / 2], offset);
+                return Err(error);
+            }
         }
         self.inner.write_all_at(bytes, offset)
     }
@@ -261,7 +385,7 @@ impl VfsFile for FaultyFile {
     }
 
     fn truncate(&self, length: u64) -> io::Result<()> {
-        drop(self.vfs.step(Kind::Change)?);
+        self.vfs.step(Kind::Change)?.note(&self.path, Operation::Truncate(length));
         self.inner.truncate(length)
     }
 
@@ -271,6 +395,7 @@ impl VfsFile for FaultyFile {
         let content = fs::read(&self.path)?;
         if let Some(file) = state.files.get_mut(&self.path) {
             file.synced = content;
+            file.pending.clear();
         }
         Ok(())
     }

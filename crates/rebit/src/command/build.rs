@@ -5,7 +5,7 @@ use std::io;
 use std::path::Path;
 use std::time::SystemTime;
 
-use rebit_build::{BuildInputs, BuildOptions, HostNetwork, Progress, execute};
+use rebit_build::{BuildInputs, BuildOptions, Graph, HostNetwork, NoCache, Progress, execute};
 use rebit_image::transport::ImageNames;
 use rebit_image::{Place, StoredImage};
 use rebit_layer::{Changeset, CheckoutOptions, Tree, Whiteouts, checkout};
@@ -16,10 +16,10 @@ use serde_json::json;
 
 use super::dockerfile::{self, StoreBases};
 use super::output_flag::{self, BuildOutput};
-use super::secret_flag;
-use super::{UNNAMED, build_error, compression, store_name};
+use super::{UNNAMED, build_error, call, compression, store_name};
+use super::{limit_flag, secret_flag};
 use crate::error::CommandError;
-use crate::flags::{Build, Flags, ProgressFlag};
+use crate::flags::{Build, Call, Flags, ProgressFlag};
 use crate::output::{line, say, size};
 use crate::progress::Reporter;
 use crate::{environment, signal};
@@ -29,15 +29,19 @@ pub(crate) fn build(flags: &Flags, command: &Build) -> Result<(), CommandError> 
     let outputs =
         command.output.iter().map(|text| output_flag::parse(text)).collect::<Result<Vec<_>, _>>()?;
     let add_hosts = dockerfile::add_hosts(&command.source)?;
+    let annotations = limit_flag::annotations(&command.annotations)?;
     let secrets = secret_flag::read(&command.secrets, &command.agents)?;
     let progress = if command.quiet { ProgressFlag::Quiet } else { command.progress };
     let stop = signal::stop_flag()?;
     let store = environment::create_store(flags)?;
     let session = store.session()?;
-    let input = dockerfile::read(&command.source, matches!(progress, ProgressFlag::Quiet), &session)?;
-    if command.check {
-        return check(&input);
+    let input = dockerfile::open(&command.source, &session)?;
+    let quiet = matches!(progress, ProgressFlag::Quiet);
+    let call = if command.check { Call::CHECK } else { command.call };
+    if let Some(done) = call::answer(call, &input, command.source.target.as_deref(), quiet) {
+        return done;
     }
+    input.say(quiet)?;
     let bases = StoreBases::new(&session);
     let planned = dockerfile::plan(&command.source, &input, &bases)?;
     let reporter = Reporter::new(progress, &planned.graph);
@@ -52,10 +56,11 @@ pub(crate) fn build(flags: &Flags, command: &Build) -> Result<(), CommandError> 
         stop: &stop,
         host: &HostNetwork { resolv_conf: environment::resolv_conf(), add_hosts },
         secrets: &secrets,
-        scope: &dockerfile::scope(&command.source),
+        scope: &dockerfile::scope(&command.source.context, command.source.file.as_deref()),
         options: BuildOptions {
             compression: compression(command.compression),
-            no_cache: command.no_cache,
+            no_cache: no_cache(command, &planned.graph)?,
+            annotations,
             jobs: command.jobs.unwrap_or_else(environment::processors),
             now,
         },
@@ -75,12 +80,25 @@ pub(crate) fn build(flags: &Flags, command: &Build) -> Result<(), CommandError> 
     if outputs.iter().any(BuildOutput::is_stdout) { Ok(()) } else { line(digest) }
 }
 
-/// What the parser found was said when the file was read.
-fn check(input: &dockerfile::Input) -> Result<(), CommandError> {
-    match input.parsed.diagnostics.len() {
-        0 => line("no findings"),
-        1 => Err(CommandError::message("the check has one finding")),
-        count => Err(CommandError::message(format!("the check has {count} findings"))),
+/// Whose steps are executed whatever is known; a name that is no stage of this build is a mistake.
+fn no_cache(command: &Build, graph: &Graph) -> Result<NoCache, CommandError> {
+    if command.no_cache {
+        return Ok(NoCache::All);
+    }
+    let names: Vec<String> =
+        command.no_cache_filter.iter().flat_map(|text| text.split(',')).map(str::to_owned).collect();
+    let known = |name: &&String| {
+        graph.stages.iter().any(|stage| {
+            stage.name.as_ref().is_some_and(|known| known.eq_ignore_ascii_case(name))
+                || stage.index.to_string() == **name
+        })
+    };
+    match names.iter().find(|name| !known(name)) {
+        Some(name) => {
+            Err(CommandError::usage(format!("--no-cache-filter: this build has no stage `{name}`")))
+        }
+        None if names.is_empty() => Ok(NoCache::Nothing),
+        None => Ok(NoCache::Stages(names)),
     }
 }
 
@@ -123,7 +141,10 @@ fn report(
 fn name_by_digest(session: &Session, image: &StoredImage, now: SystemTime) -> Result<(), CommandError> {
     let digest = image.manifest.digest();
     let name = format!("{UNNAMED}{digest}");
-    let known = session.store().get_ref(&name)?.is_some_and(|found| found.root == image.root);
+    // Its age is told by the hour: a build that finds everything known does not wait for the disk.
+    let fresh = |updated: SystemTime| now.duration_since(updated).is_ok_and(|age| age.as_secs() < 3_600);
+    let known =
+        session.store().get_ref(&name)?.is_some_and(|found| found.root == image.root && fresh(found.updated));
     if known { Ok(()) } else { Ok(session.set_ref(&name, &digest, &image.root, now)?) }
 }
 

@@ -5,21 +5,30 @@ use std::io::{self, IsTerminal};
 
 use rebit_build::plan::{PlanError, PlanProblem};
 use rebit_build::{BuildError, Context, ContextRoot, StepProblem};
-use rebit_dockerfile::{SourceFile, Span};
+use rebit_dockerfile::{Dockerfile, SourceFile, Span, closest};
+use rebit_sandbox::SandboxError;
 
 use crate::diagnostics::render_error;
 use crate::error::{CommandError, ExitKind, hint_of, printable};
 
+/// What execve(2) says of a file that this machine cannot execute.
+const ENOEXEC: i32 = 8;
+
 /// Shows why a file cannot be planned.
-pub(crate) fn plan_error(file: &SourceFile, error: &PlanError) -> CommandError {
+pub(crate) fn plan_error(file: &SourceFile, parsed: &Dockerfile, error: &PlanError) -> CommandError {
     let hint = match &error.problem {
-        PlanProblem::Base { reference, source: rebit_build::plan::BasesError::NotFound } => Some(format!(
-            "bring it into the store first: `rebit import SOURCE store:{}`",
-            reference.familiar()
-        )),
+        PlanProblem::Base { reference, source: rebit_build::plan::BasesError::NotFound } => {
+            let name = reference.familiar();
+            let stages = parsed.stages.iter().filter_map(|stage| stage.name.as_deref());
+            Some(match closest(name.trim_end_matches(":latest"), stages) {
+                Some(stage) => format!("did you mean the stage `{stage}`?"),
+                None => format!("bring it into the store first: `rebit import SOURCE store:{name}`"),
+            })
+        }
         PlanProblem::UnknownTarget { stages, .. } if !stages.is_empty() => {
             Some(format!("the stages are {}", stages.join(", ")))
         }
+        PlanProblem::NotAllowed => Some("--allow security.insecure allows it".to_owned()),
         PlanProblem::Unsupported { .. } => Some("the build stops here rather than leave it out".to_owned()),
         _ => None,
     };
@@ -47,6 +56,15 @@ pub(crate) fn build_error(file: &SourceFile, context: &Context, error: &BuildErr
 }
 
 fn step_hint(context: &Context, problem: &StepProblem) -> Option<String> {
+    if let StepProblem::Sandbox(SandboxError::Exec { source, .. }) = problem
+        && source.raw_os_error() == Some(ENOEXEC)
+    {
+        let hint = "it may be for another kind of processor; an emulator such as qemu-user-static lets this machine execute it";
+        return Some(hint.to_owned());
+    }
+    if matches!(problem, StepProblem::Failed { .. }) {
+        return Some("`rebit debug` opens a shell in what it left".to_owned());
+    }
     let StepProblem::SourceMissing { path, place } = problem else { return None };
     let clean = path.trim_start_matches('/').trim_start_matches("./");
     let ContextRoot::Directory(directory) = &context.root else { return None };

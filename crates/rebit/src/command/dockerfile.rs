@@ -10,14 +10,15 @@ use rebit_build::graph::BuildPlatform;
 use rebit_build::plan::{Bases, BasesError, NamedContext, PlanOptions};
 use rebit_build::{Context, ContextRoot, Images, Planned};
 use rebit_dockerfile::ignore::Ignore;
-use rebit_dockerfile::{MAX_FILE_BYTES, Parsed, SourceFile};
+use rebit_dockerfile::lint::{self, BaseFacts, LintOptions};
+use rebit_dockerfile::{Check, Diagnostic, MAX_FILE_BYTES, Parsed, SourceFile};
 use rebit_image::StoredImage;
 use rebit_layer::ModePolicy;
 use rebit_oci::config::ImageConfig;
 use rebit_oci::{Digest, Reference};
 use rebit_store::Session;
 
-use super::{build_error, context};
+use super::{build_error, context, limit_flag};
 use crate::diagnostics::render_diagnostic;
 use crate::environment;
 use crate::error::CommandError;
@@ -33,10 +34,31 @@ pub(crate) struct Input {
     pub(crate) contexts: BTreeMap<String, Context>,
     /// What the names of `--build-context` mean.
     named: BTreeMap<String, NamedContext>,
+    /// What parser and build checks found, in the order of the text.
+    pub(crate) findings: Vec<Diagnostic>,
 }
 
-/// Reads contexts and Dockerfile, and says what the parser found.
+impl Input {
+    /// Says what was found, unless it is a warning and nobody wants to know. An error in the file ends the command.
+    pub(crate) fn say(&self, quiet: bool) -> Result<(), CommandError> {
+        let styled = io::stderr().is_terminal();
+        for finding in self.findings.iter().filter(|finding| finding.is_error() || !quiet) {
+            say(render_diagnostic(&self.file, finding, styled));
+        }
+        let failed = self.findings.iter().any(Diagnostic::is_error);
+        if failed { Err(CommandError::silent(crate::error::ExitKind::Failed)) } else { Ok(()) }
+    }
+}
+
+/// Reads contexts and Dockerfile, and says what was found.
 pub(crate) fn read(source: &BuildSource, quiet: bool, session: &Session) -> Result<Input, CommandError> {
+    let input = open(source, session)?;
+    input.say(quiet)?;
+    Ok(input)
+}
+
+/// Reads contexts and Dockerfile, and looks for mistakes in it.
+pub(crate) fn open(source: &BuildSource, session: &Session) -> Result<Input, CommandError> {
     let modes = match source.context_modes {
         ContextModes::Shared => ModePolicy::Shared,
         ContextModes::Keep => ModePolicy::Keep,
@@ -53,25 +75,25 @@ pub(crate) fn read(source: &BuildSource, quiet: bool, session: &Session) -> Resu
     let (name, path, text) = read_dockerfile(source, &root, piped, session)?;
     let parsed = rebit_dockerfile::parse(&text);
     let file = SourceFile::new(name, text);
-    let styled = io::stderr().is_terminal();
-    for diagnostic in parsed.diagnostics.iter().filter(|diagnostic| diagnostic.is_error() || !quiet) {
-        say(render_diagnostic(&file, diagnostic, styled));
-    }
-    if parsed.has_errors() {
-        return Err(CommandError::silent(crate::error::ExitKind::Failed));
-    }
     let ignore = match &root {
+        // What is wrong in the file is said before anything else.
+        _ if parsed.has_errors() => no_ignore(),
         ContextRoot::Directory(directory) => read_ignore(path.as_deref(), directory)?,
         // Whoever made an archive has left out what is not in it.
         ContextRoot::Tree(_) => no_ignore(),
     };
+    let findings = parsed.diagnostics.clone();
     let mut input = Input {
         file,
         parsed,
         context: Context { root, ignore, modes },
         contexts: BTreeMap::new(),
         named: BTreeMap::new(),
+        findings,
     };
+    if input.parsed.has_errors() {
+        return Ok(input);
+    }
     for flag in &source.build_contexts {
         let (name, named) = context::named(flag)?;
         if let context::Named::Directory(directory) = &named {
@@ -81,7 +103,56 @@ pub(crate) fn read(source: &BuildSource, quiet: bool, session: &Session) -> Resu
         }
         input.named.insert(name, named.meaning());
     }
+    let found = checks(source, &input, session)?;
+    input.findings.extend(found);
+    input.findings.sort_by_key(|finding| finding.span);
     Ok(input)
+}
+
+/// Runs the build checks, with what the store knows of base images.
+fn checks(source: &BuildSource, input: &Input, session: &Session) -> Result<Vec<Diagnostic>, CommandError> {
+    let build_args = build_args(source)?;
+    let check = build_args.get(lint::BUILD_ARG).map(|text| Check::parse(text)).transpose();
+    let check = check.map_err(|option| {
+        CommandError::usage(format!("{}: invalid check option `{option}`", lint::BUILD_ARG))
+            .hint("options are `skip=RULE,…`, `error=true` and `experimental=RULE,…`")
+    })?;
+    let base = |name: &str| {
+        let name = match input.named.get(name) {
+            Some(NamedContext::Image(image)) => image,
+            Some(NamedContext::Files) => return None,
+            None => name,
+        };
+        // An image that cannot be read is the build's to report.
+        let image = rebit_image::find(session, &name.parse().ok()?).ok()??;
+        let config = &image.config.value().config;
+        let pair = |line: &String| {
+            let (name, value) = line.split_once('=').unwrap_or((line, ""));
+            (name.to_owned(), value.to_owned())
+        };
+        Some(BaseFacts {
+            variables: config.env.iter().map(pair).collect(),
+            has_shell: config.shell.as_ref().is_some_and(|shell| !shell.is_empty()),
+        })
+    };
+    let options = LintOptions {
+        check: check.as_ref(),
+        build_args: &build_args,
+        ignore: Some(&input.context.ignore),
+        base: &base,
+    };
+    Ok(lint::lint(input.file.text(), &input.parsed.file, &options))
+}
+
+/// The build arguments given; one without a value is taken from the environment.
+fn build_args(source: &BuildSource) -> Result<BTreeMap<String, String>, CommandError> {
+    let pair = |arg: &String| {
+        Ok(match arg.split_once('=') {
+            Some((name, value)) => Some((name.to_owned(), value.to_owned())),
+            None => environment::variable(arg)?.map(|value| (arg.clone(), value)),
+        })
+    };
+    source.build_args.iter().filter_map(|arg| pair(arg).transpose()).collect()
 }
 
 /// The Dockerfile's name for messages, its path if it has one, and its text.
@@ -147,10 +218,10 @@ fn read_ignore(dockerfile: Option<&Path>, directory: &Path) -> Result<Ignore, Co
 }
 
 /// What tells this build from others, for `rebit why`: the context's path and the Dockerfile's.
-pub(crate) fn scope(source: &BuildSource) -> String {
+pub(crate) fn scope(context: &str, file: Option<&Path>) -> String {
     let full = |path: &Path| fs::canonicalize(path).unwrap_or_else(|_| path.to_owned()).display().to_string();
-    let file = source.file.as_ref().map_or_else(|| "Dockerfile".to_owned(), |file| full(file));
-    format!("{}\n{file}", full(Path::new(&source.context)))
+    let file = file.map_or_else(|| "Dockerfile".to_owned(), full);
+    format!("{}\n{file}", full(Path::new(context)))
 }
 
 /// Plans the build of `input`.
@@ -161,8 +232,8 @@ pub(crate) fn plan(
 ) -> Result<Planned, CommandError> {
     let options = PlanOptions { contexts: input.named.clone(), ..plan_options(source)? };
     let planned = rebit_build::plan(&input.parsed.file, &options, bases)
-        .map_err(|error| build_error::plan_error(&input.file, &error))?;
-    for name in &planned.unused_build_args {
+        .map_err(|error| build_error::plan_error(&input.file, &input.parsed.file, &error))?;
+    for name in planned.unused_build_args.iter().filter(|name| *name != lint::BUILD_ARG) {
         say(format!("warning: no ARG of a needed stage takes the build argument `{name}`"));
     }
     Ok(planned)
@@ -174,24 +245,6 @@ fn plan_options(source: &BuildSource) -> Result<PlanOptions, CommandError> {
         Some(text) => environment::parse_platform(text)?,
         None => build_platform.clone(),
     };
-    if platform != build_platform {
-        return Err(CommandError::message(format!(
-            "building for {platform} on {build_platform} is not supported"
-        )));
-    }
-    let mut build_args = BTreeMap::new();
-    for arg in &source.build_args {
-        match arg.split_once('=') {
-            Some((name, value)) => {
-                build_args.insert(name.to_owned(), value.to_owned());
-            }
-            None => {
-                if let Some(value) = environment::variable(arg) {
-                    build_args.insert(arg.clone(), value);
-                }
-            }
-        }
-    }
     let mut labels = BTreeMap::new();
     for label in &source.labels {
         let (name, value) = label.split_once('=').unwrap_or((label, ""));
@@ -199,13 +252,15 @@ fn plan_options(source: &BuildSource) -> Result<PlanOptions, CommandError> {
     }
     Ok(PlanOptions {
         target: source.target.clone(),
-        build_args,
+        build_args: build_args(source)?,
         platform,
         build_platform,
         epoch: environment::source_date_epoch()?,
         labels,
         contexts: BTreeMap::new(),
         offline: source.network == NetworkFlag::None,
+        allow_insecure: limit_flag::allow_insecure(source)?,
+        limits: limit_flag::limits(source)?,
     })
 }
 

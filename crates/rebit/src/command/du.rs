@@ -1,5 +1,7 @@
 //! `rebit du`.
 
+use std::collections::BTreeMap;
+
 use serde_json::json;
 
 use crate::environment;
@@ -8,10 +10,21 @@ use crate::flags::{Du, Flags};
 use crate::output::{self, line, size, table};
 
 pub(crate) fn du(flags: &Flags, command: &Du) -> Result<(), CommandError> {
-    let usage = environment::open_store(flags)?.du()?;
+    let store = environment::open_store(flags)?;
+    let usage = store.du()?;
+    // What the images' file systems take unpacked, by name.
+    let unpacked: BTreeMap<String, u64> =
+        rebit_image::list(&store)?.into_iter().map(|image| (image.name, image.uncompressed_size)).collect();
     if command.json {
         let images = usage.refs.iter().map(|image| {
-            json!({"name": image.name, "exclusive_bytes": image.exclusive_bytes, "shared_bytes": image.shared_bytes})
+            json!({
+                "name": image.name,
+                "unpacked_bytes": unpacked.get(&image.name),
+                "content_bytes": image.content_bytes,
+                "stored_bytes": image.exclusive_bytes + image.shared_bytes,
+                "exclusive_bytes": image.exclusive_bytes,
+                "shared_bytes": image.shared_bytes,
+            })
         });
         return output::json(&json!({
             "total": usage.total(),
@@ -24,6 +37,8 @@ pub(crate) fn du(flags: &Flags, command: &Du) -> Result<(), CommandError> {
             "objects": usage.objects,
             "logical_bytes": usage.logical_bytes,
             "unreferenced_bytes": usage.unreferenced_bytes,
+            "image_bytes": usage.kept_bytes,
+            "saved_by_sharing": usage.kept_alone_bytes - usage.kept_bytes,
             "records": usage.records,
             "images": images.collect::<Vec<_>>(),
         }));
@@ -52,7 +67,20 @@ pub(crate) fn du(flags: &Flags, command: &Du) -> Result<(), CommandError> {
     let image = |image: &rebit_store::RefUsage| {
         let name =
             image.name.parse::<rebit_oci::Reference>().map_or(image.name.clone(), |name| name.familiar());
-        vec![name, size(image.exclusive_bytes), size(image.shared_bytes)]
+        vec![
+            name,
+            unpacked.get(&image.name).map_or_else(|| "-".to_owned(), |bytes| size(*bytes)),
+            size(image.content_bytes),
+            size(image.exclusive_bytes + image.shared_bytes),
+            size(image.exclusive_bytes),
+            size(image.shared_bytes),
+        ]
     };
-    table(&["IMAGE", "ITS OWN", "SHARED"], &usage.refs.iter().map(image).collect::<Vec<_>>())
+    let head = ["IMAGE", "UNPACKED", "CONTENT", "STORED", "ITS OWN", "SHARED"];
+    table(&head, &usage.refs.iter().map(image).collect::<Vec<_>>())?;
+    line(format!(
+        "\nthe images take {}; {} if they shared nothing",
+        size(usage.kept_bytes),
+        size(usage.kept_alone_bytes)
+    ))
 }

@@ -3,7 +3,9 @@
 mod build;
 mod build_error;
 mod cache;
+mod call;
 mod context;
+mod debug;
 mod dockerfile;
 mod du;
 mod export;
@@ -14,6 +16,7 @@ mod images;
 mod import;
 mod info;
 mod inspect;
+mod limit_flag;
 mod output_flag;
 mod plan;
 mod run;
@@ -37,7 +40,14 @@ const UNNAMED: &str = "<none>@";
 /// Does what the command line says.
 pub(crate) fn dispatch(flags: &Flags) -> Result<(), CommandError> {
     match &flags.command {
-        Command::Build(command) => build::build(flags, command),
+        Command::Build(command) => {
+            let built = build::build(flags, command);
+            // After the build's session has ended: it keeps what it used.
+            if built.is_ok() && !command.check {
+                gc::automatic(flags, command.quiet);
+            }
+            built
+        }
         Command::Plan(command) => plan::plan(flags, command),
         Command::Why(command) => why::why(flags, command),
         Command::Import(command) => import::import(flags, command),
@@ -47,6 +57,7 @@ pub(crate) fn dispatch(flags: &Flags) -> Result<(), CommandError> {
         Command::History(command) => history::history(flags, command),
         Command::Tag(command) => tag::tag(flags, command),
         Command::Rm(command) => tag::rm(flags, command),
+        Command::Debug(command) => debug::debug(flags, command),
         Command::Run(command) => run::run(flags, command),
         Command::Verify(command) => verify::verify(flags, command),
         Command::Cache(command) => cache::cache(flags, command),

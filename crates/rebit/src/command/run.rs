@@ -12,14 +12,18 @@ use crate::flags::{Flags, NetworkFlag, Run};
 use crate::{environment, signal};
 
 pub(crate) fn run(flags: &Flags, command: &Run) -> Result<(), CommandError> {
-    let variable = |text: &String| match text.split_once('=') {
-        Some((name, value)) => Some((name.to_owned(), value.to_owned())),
-        None => environment::variable(text).map(|value| (text.clone(), value)),
-    };
+    let mut env = Vec::new();
+    for text in &command.env {
+        match text.split_once('=') {
+            Some((name, value)) => env.push((name.to_owned(), value.to_owned())),
+            None => env.extend(environment::variable(text)?.map(|value| (text.clone(), value))),
+        }
+    }
     let request = RunRequest {
+        now: environment::now(),
         entrypoint: command.entrypoint.clone().map(|program| vec![program]),
         arguments: command.arguments.clone(),
-        env: command.env.iter().filter_map(variable).collect(),
+        env,
         user: command.user.clone(),
         working_dir: command.workdir.clone(),
     };
@@ -29,7 +33,11 @@ pub(crate) fn run(flags: &Flags, command: &Run) -> Result<(), CommandError> {
     let image = find(&session, &command.image)?;
     let network = if command.network == NetworkFlag::None { RunNetwork::None } else { RunNetwork::Host };
     let host = HostNetwork { resolv_conf: environment::resolv_conf(), add_hosts: Vec::new() };
-    let exit = run_image(&session, &image, &request, network, &host, &Runner::this_executable(), &stop);
+    end_with(run_image(&session, &image, &request, network, &host, &Runner::this_executable(), &stop))
+}
+
+/// Ends this process as the program ended.
+pub(super) fn end_with(exit: Result<Exit, StepProblem>) -> Result<(), CommandError> {
     match exit {
         Ok(Exit::Code(0)) => Ok(()),
         // The program has said what there is to say: its exit code is ours.

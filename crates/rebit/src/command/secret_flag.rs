@@ -45,15 +45,15 @@ fn secret(flag: &str) -> Result<(String, Vec<u8>), CommandError> {
         source = None;
     }
     // As in buildx, a name alone is a variable when there is one of it, else a file.
-    if source.is_none() && variable.is_none() && kind.is_none() && environment::variable(id).is_some() {
+    if source.is_none() && variable.is_none() && kind.is_none() && environment::variable_bytes(id).is_some() {
         variable = Some(id);
     }
     match (source, variable) {
         (Some(_), Some(_)) => Err(wrong("it is either a file or a variable".to_owned())),
         (None, Some(name)) => {
-            let value =
-                environment::variable(name).ok_or_else(|| wrong(format!("there is no variable `{name}`")))?;
-            Ok((id.to_owned(), value.into_bytes()))
+            let value = environment::variable_bytes(name)
+                .ok_or_else(|| wrong(format!("there is no variable `{name}`")))?;
+            Ok((id.to_owned(), value))
         }
         (source, None) => Ok((id.to_owned(), read_file(source.unwrap_or(id))?)),
     }
@@ -75,7 +75,7 @@ fn read_file(path: &str) -> Result<Vec<u8>, CommandError> {
 fn agent(flag: &str) -> Result<(String, PathBuf), CommandError> {
     let (id, socket) = match flag.split_once('=') {
         Some((id, socket)) => (id, Some(socket.to_owned())),
-        None => (flag, environment::variable("SSH_AUTH_SOCK")),
+        None => (flag, environment::variable("SSH_AUTH_SOCK")?),
     };
     let socket = socket.filter(|socket| !socket.is_empty()).map(PathBuf::from).ok_or_else(|| {
         CommandError::usage(format!("`--ssh {flag}`: there is no agent (SSH_AUTH_SOCK is not set)"))

@@ -9,7 +9,7 @@ use crate::output::{json, line};
 pub(crate) fn why(flags: &Flags, command: &Why) -> Result<(), CommandError> {
     let store = environment::open_store(flags)?;
     let session = store.session()?;
-    let scope = dockerfile::scope(&command.source);
+    let scope = dockerfile::scope(&command.source.context, command.source.file.as_deref());
     let report = rebit_build::last_report(&session, &scope, environment::now())?;
     let missing = || {
         CommandError::message(format!(

@@ -116,7 +116,6 @@ fn copy_and_add() {
     check("ADD https://example.com/a /b", &["https://example.com/a"], "/b");
     check("ADD a \\\n  b \\\n  /c", &["a", "b"], "/c");
     check("COPY -- --a b", &["--a"], "b");
-    check("COPY \"a b\" c", &["\"a", "b\""], "c");
 }
 
 #[test]

@@ -123,3 +123,56 @@ fn the_rest_is_still_read() {
     assert_eq!(names, ["RUN", "USER"]);
     assert_eq!(parsed.diagnostics.len(), 2);
 }
+
+/// The first finding of a text: its code, the text at its place, its help, and the texts of its labels.
+#[track_caller]
+fn explained(text: &str, code: Code, at: &str, help: &str) -> Vec<String> {
+    let found = parse(text).diagnostics;
+    assert_eq!(found.len(), 1, "{text:?}: {found:?}");
+    let seen = (found[0].code, &text[found[0].span.range()], found[0].help.as_deref().unwrap_or_default());
+    assert_eq!(seen, (code, at, help), "{text:?}");
+    found[0].labels.iter().map(|label| text[label.span.range()].to_owned()).collect()
+}
+
+#[test]
+fn mistakes_are_explained_once() {
+    // A mistyped FROM is not followed by complaints about what comes after it.
+    explained("FORM a\nRUN b\nCOPY c /d", Code::UnknownInstruction, "FORM", "did you mean `FROM`?");
+    explained("FROM\nRUN b", Code::MissingArgument, "FROM", "");
+    let help = "put `\\` at the end of the line before to go on with it";
+    let labels = explained("FROM a\nRUN b &&\n  install e", Code::UnknownInstruction, "install", help);
+    assert_eq!(labels, ["&&"]);
+    explained("FROM a\nRUN b;\nCOPPY x /y", Code::UnknownInstruction, "COPPY", "did you mean `COPY`?");
+    explained("FROM a b", Code::InvalidArgument, "b", "to name the stage, write `FROM a AS b`");
+    let help = "remove them; with `<<-` tabs before it are allowed";
+    let labels = explained("FROM a\nRUN <<E\nb\n E\nRUN c", Code::UnterminatedHeredoc, "<<E", help);
+    assert_eq!(labels, ["E"]);
+    let help = "write `COPY b …`; `.` is the working directory";
+    explained("FROM a\nCOPY b", Code::MissingArgument, "b", help);
+    explained("FROM a\nCMD ['b', 'c']", Code::InvalidJson, "['b', 'c']", "write `[\"b\", \"c\"]`");
+    let help = "say where it is: `target=/PATH`";
+    let at = "--mount=type=cache";
+    explained("FROM a\nRUN --mount=type=cache b", Code::InvalidFlagValue, at, help);
+    explained("# syntx=a\nFROM a", Code::MistypedDirective, "# syntx=a", "did you mean `syntax`?");
+    assert_eq!(warnings("# a=b\nFROM a"), []);
+}
+
+#[test]
+fn words_that_no_value_makes_right() {
+    let check = |line: &str, at: &str| {
+        let text = format!("FROM a\n{line}");
+        let found = parse(&text).diagnostics;
+        assert_eq!(found.len(), 1, "{line}: {found:?}");
+        assert_eq!((found[0].code, &text[found[0].span.range()]), (Code::InvalidWord, at), "{line}");
+    };
+    check("ENV A=\"b c", "\"b c");
+    check("LABEL a='b", "'b");
+    check("ENV A=${B", "${B");
+    check("COPY ${} /x", "${}");
+    check("COPY \"a b\" c", "\"a");
+    check("WORKDIR ${A^}", "${A^}");
+    assert_eq!(errors("ARG A='\nFROM ${A"), [Code::InvalidWord, Code::InvalidWord]);
+    assert_eq!(errors("FROM a\nENV A=${B:?c}\nRUN echo \"\nENV C=\\\"\nENV D=$"), []);
+    assert_eq!(errors("FROM a\nCOPY --chmod=9999 --chown=a:b:c x /y"), [Code::InvalidFlagValue; 2]);
+    assert_eq!(errors("FROM a\nCOPY --chmod=$m --chown=$o x /y\nADD --chmod=u+x,g= --chown=1:2 x /y"), []);
+}

@@ -110,35 +110,13 @@ fn triggers() {
 }
 
 #[test]
-fn build_checks() {
+fn warnings_of_the_parser() {
     let check = |text: &str, expected: &[Code]| assert_eq!(warnings(text), expected, "{text:?}");
     check("FROM a\nRUN b", &[]);
-    check("FROM a\nRUN b \\\n\n c", &[Code::EmptyContinuation]);
-    check("FROM a\nMAINTAINER b", &[Code::MaintainerDeprecated]);
-    check("FROM a\nENV a b", &[Code::LegacyKeyValue]);
-    check("FROM a\nLABEL a b", &[Code::LegacyKeyValue]);
-    check("FROM a AS x\nFROM a AS X", &[Code::StageNameCasing, Code::DuplicateStageName]);
-    check("FROM a AS scratch", &[Code::ReservedStageName]);
-    check("FROM a as x", &[Code::FromAsCasing]);
-    check("from a as x", &[]);
-    check("FROM a\nrun b\nRUN c", &[Code::InstructionCasing]);
-    check("from a\nrun b\nRUN c", &[Code::InstructionCasing]);
-    check("FROM a\nCMD b", &[Code::JsonArgsRecommended]);
-    check("FROM a\nSHELL [\"b\"]\nENTRYPOINT b", &[]);
-    check("FROM a\nCMD [\"b\"]\nCMD [\"c\"]", &[Code::RepeatedInstruction]);
-    check("FROM a\nEXPOSE 80/TCP 81/$P 82", &[Code::ExposeProtoCasing]);
     check("FROM a\nRUN ['a', 'b']", &[Code::InvalidJson]);
     check("FROM a\nRUN [ \"$a\" = \"b\" ]", &[]);
     check("FROM a\nHEALTHCHECK --retries=1 NONE", &[Code::IgnoredFlag]);
-}
-
-#[test]
-fn check_directive() {
-    assert_eq!(warnings("# check=skip=JSONArgsRecommended\nFROM a\nCMD b\nENV a b"), [Code::LegacyKeyValue]);
-    assert_eq!(warnings("# check=skip=all\nFROM a\nCMD b\nENV a b"), []);
-    assert_eq!(errors("# check=error=true\nFROM a\nCMD b"), [Code::JsonArgsRecommended]);
-    assert_eq!(errors("# check=skip=all;error=true\nFROM a\nCMD b"), []);
-    // A finding that is no build check is not touched.
-    assert_eq!(warnings("# check=skip=all;error=true\nFROM a\nRUN ['a', 'b']"), [Code::InvalidJson]);
-    assert_eq!(errors("# check=skip=all\nFROM a\nCOPY a"), [Code::MissingArgument]);
+    // No build check, and so not touched by the directive.
+    check("# check=skip=all;error=true\nFROM a\nRUN ['a', 'b']", &[Code::InvalidJson]);
+    check("# check=skip=Nothing\nFROM a", &[Code::UnknownRule]);
 }

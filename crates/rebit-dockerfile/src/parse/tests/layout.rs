@@ -59,8 +59,9 @@ fn stages() {
 
 #[test]
 fn comments_before_an_instruction() {
-    let file =
-        good("# syntax=x\n# lost\n#\n# one\n\n#  two \nFROM a\nRUN b \\\n# inside\n c\n# three\nRUN d");
+    let file = good(
+        "# syntax=x\n# lost\n#\n# lost too\n\n# one\n#  two \nFROM a\nRUN b \\\n# inside\n c\n# three\nRUN d",
+    );
     let stage = &file.stages[0];
     assert_eq!(stage.from.comments, ["one", "two"]);
     assert!(stage.instructions[0].comments.is_empty());

@@ -1,0 +1,194 @@
+//! Builders: ours, and those that are installed. Each gives an archive in the end, as ours does.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use crate::measure::{run, size_of};
+use crate::rebit;
+
+/// Something that builds images.
+pub(crate) trait Builder {
+    fn name(&self) -> &'static str;
+    /// The commands that build the context and write an archive.
+    fn build(&self, context: &Path) -> Vec<Command>;
+    /// Bytes that it keeps, without unpacked root file systems where they can be told apart.
+    fn stored(&self) -> u64;
+    fn end(&self);
+}
+
+/// Every builder of this machine, ours first, with the base image in place.
+pub(crate) fn installed(dir: &Path, rootfs: &Path) -> Vec<Box<dyn Builder>> {
+    let mut builders: Vec<Box<dyn Builder>> = vec![Box::new(Rebit::new(dir, rootfs))];
+    match Docker::new(dir, rootfs) {
+        Some(docker) => builders.push(Box::new(docker)),
+        None => println!("missing: dockerd and docker"),
+    }
+    match has("buildah") {
+        true => builders.push(Box::new(Buildah::new(dir, rootfs))),
+        false => println!("missing: buildah"),
+    }
+    builders
+}
+
+pub(crate) fn has(program: &str) -> bool {
+    ["/usr/bin", "/usr/sbin", "/usr/local/bin"].iter().any(|dir| Path::new(dir).join(program).is_file())
+}
+
+struct Rebit {
+    dir: PathBuf,
+}
+
+impl Rebit {
+    fn new(dir: &Path, rootfs: &Path) -> Self {
+        let _ = fs::remove_dir_all(dir.join("store"));
+        run(&mut rebit(
+            dir,
+            "store",
+            &["import", "--rootfs", rootfs.to_str().unwrap(), "store:bench/base:1"],
+        ));
+        Self { dir: dir.to_owned() }
+    }
+}
+
+impl Builder for Rebit {
+    fn name(&self) -> &'static str {
+        "rebit"
+    }
+
+    fn build(&self, context: &Path) -> Vec<Command> {
+        let args =
+            ["build", "-q", "-t", "bench/out", "-o", "type=oci,dest=rebit.tar", context.to_str().unwrap()];
+        vec![rebit(&self.dir, "store", &args)]
+    }
+
+    fn stored(&self) -> u64 {
+        size_of(&self.dir.join("store"), &["loose", "scratch"])
+    }
+
+    fn end(&self) {
+        let _ = fs::remove_dir_all(self.dir.join("store"));
+    }
+}
+
+/// Docker with BuildKit: `build`, then `save`.
+struct Docker {
+    dir: PathBuf,
+    socket: String,
+    daemon: std::cell::RefCell<Child>,
+}
+
+impl Docker {
+    fn new(dir: &Path, rootfs: &Path) -> Option<Self> {
+        if !has("dockerd") || !has("docker") {
+            return None;
+        }
+        let socket = format!("unix://{}/docker.sock", dir.display());
+        let mut command = Command::new("dockerd");
+        command.args(["--bridge=none", "--iptables=false", "--ip6tables=false", "-H", &socket]);
+        for (flag, name) in
+            [("--data-root", "docker"), ("--exec-root", "docker-run"), ("--pidfile", "docker.pid")]
+        {
+            command.arg(flag).arg(dir.join(name));
+        }
+        let daemon = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().ok()?;
+        let docker = Self { dir: dir.to_owned(), socket, daemon: daemon.into() };
+        let start = Instant::now();
+        while !docker.command(&["version"]).output().is_ok_and(|output| output.status.success()) {
+            if start.elapsed() > Duration::from_secs(30) {
+                docker.end();
+                return None;
+            }
+            std::thread::sleep(Duration::from_millis(100));
+        }
+        run(&mut docker.command(&["import", rootfs.to_str().unwrap(), "bench/base:1"]));
+        Some(docker)
+    }
+
+    fn command(&self, args: &[&str]) -> Command {
+        let mut command = Command::new("docker");
+        command.args(["-H", &self.socket]).args(args).env("DOCKER_BUILDKIT", "1").current_dir(&self.dir);
+        command.env_remove("DOCKER_HOST");
+        command
+    }
+}
+
+impl Builder for Docker {
+    fn name(&self) -> &'static str {
+        "docker build + save"
+    }
+
+    fn build(&self, context: &Path) -> Vec<Command> {
+        let build = ["build", "-q", "--network", "host", "-t", "bench/out", context.to_str().unwrap()];
+        vec![self.command(&build), self.command(&["save", "-o", "docker.tar", "bench/out"])]
+    }
+
+    fn stored(&self) -> u64 {
+        size_of(&self.dir.join("docker"), &[])
+    }
+
+    fn end(&self) {
+        let mut daemon = self.daemon.borrow_mut();
+        let _ = Command::new("kill").arg(daemon.id().to_string()).status();
+        let _ = daemon.wait();
+        let _ = fs::remove_dir_all(self.dir.join("docker"));
+    }
+}
+
+/// buildah: `bud`, then `push` to an archive.
+struct Buildah {
+    dir: PathBuf,
+}
+
+impl Buildah {
+    fn new(dir: &Path, rootfs: &Path) -> Self {
+        let buildah = Self { dir: dir.to_owned() };
+        fs::write(dir.join("base.Dockerfile"), "FROM scratch\nADD base.tar /\n").unwrap();
+        let base = dir.join("base");
+        fs::create_dir_all(&base).unwrap();
+        fs::copy(rootfs, base.join("base.tar")).unwrap();
+        run(&mut buildah.command(&[
+            "bud",
+            "-q",
+            "-f",
+            "base.Dockerfile",
+            "-t",
+            "docker.io/bench/base:1",
+            "base",
+        ]));
+        buildah
+    }
+
+    fn command(&self, args: &[&str]) -> Command {
+        let mut command = Command::new("buildah");
+        command.args(["--root", "buildah", "--runroot", "buildah-run", "--storage-driver", "overlay"]);
+        command.args(args).current_dir(&self.dir);
+        command
+    }
+}
+
+impl Builder for Buildah {
+    fn name(&self) -> &'static str {
+        "buildah bud + push"
+    }
+
+    fn build(&self, context: &Path) -> Vec<Command> {
+        let context = context.to_str().unwrap();
+        let build = ["bud", "-q", "--isolation", "chroot", "--layers", "-t", "docker.io/bench/out", context];
+        let _ = fs::remove_file(self.dir.join("buildah.tar"));
+        let push = ["push", "-q", "docker.io/bench/out", "oci-archive:buildah.tar"];
+        vec![self.command(&build), self.command(&push)]
+    }
+
+    fn stored(&self) -> u64 {
+        size_of(&self.dir.join("buildah"), &[])
+    }
+
+    fn end(&self) {
+        let _ = self.command(&["rm", "-a"]).output();
+        let _ = Command::new("umount").arg(self.dir.join("buildah/overlay")).stderr(Stdio::null()).status();
+        let _ = fs::remove_dir_all(self.dir.join("buildah"));
+        let _ = fs::remove_dir_all(self.dir.join("buildah-run"));
+    }
+}
