@@ -73,11 +73,8 @@ fn collect(lab: Lab) -> Lab {
     let Lab { dir, session } = lab;
     let store = session.store().clone();
     drop(session);
-    let policy = GcPolicy {
-        keep_records_newer: NOW.checked_add(Duration::from_secs(1000)),
-        max_bytes: None,
-        checkouts: false,
-    };
+    let policy =
+        GcPolicy { keep_records_newer: NOW.checked_add(Duration::from_secs(1000)), ..GcPolicy::default() };
     store.execute_gc(store.prepare_gc(&policy).unwrap()).unwrap();
     let store = Store::open(&dir.path().join("store"), &store_options()).unwrap();
     Lab { session: store.session().unwrap(), dir }

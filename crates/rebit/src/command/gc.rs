@@ -1,8 +1,10 @@
 //! `rebit gc`, and what happens by itself at the end of a build.
 
+use std::error::Error;
 use std::time::{Duration, SystemTime};
 
-use rebit_store::{GcPlan, GcPolicy, GcReport, Ref, Store};
+use rebit_image::ImageError;
+use rebit_store::{GcPlan, GcPolicy, GcReport, Ref, Store, StoreError};
 use serde_json::json;
 
 use super::UNNAMED;
@@ -26,18 +28,36 @@ pub(crate) fn gc(flags: &Flags, command: &Gc) -> Result<(), CommandError> {
         let policy = GcPolicy { drop_refs: unnamed(&store, &policy)?, ..policy };
         return would(&store.prepare_gc(&policy)?, command.json);
     }
-    let unused_since = if command.recipes { None } else { policy.keep_records_newer };
-    let compacted = rebit_image::compact(&store.session()?, unused_since)?;
-    if compacted.recipes > 0 {
-        say(format!(
-            "{} layer blobs ({}) are made from their files from now on",
-            compacted.recipes,
-            size(compacted.bytes)
-        ));
-    }
+    compact(&store, if command.recipes { None } else { policy.keep_records_newer })?;
     let report = collect(&store, policy)?;
     report.problems.iter().for_each(|problem| say(format!("warning: {problem}")));
     did(&report, command)
+}
+
+/// Lets recipes take the place of layer blobs that nobody used. On a full disk that has to wait for the collection.
+fn compact(store: &Store, unused_since: Option<SystemTime>) -> Result<(), CommandError> {
+    let done = store.session().map_err(ImageError::from);
+    match done.and_then(|session| rebit_image::compact(&session, unused_since)) {
+        Ok(done) if done.recipes > 0 => say(format!(
+            "{} layer blobs ({}) are made from their files from now on",
+            done.recipes,
+            size(done.bytes)
+        )),
+        Ok(_) => {}
+        Err(error) if is_full(&error) => {
+            say("warning: there is no room to look for recipes of layers; `rebit gc` again may find some");
+        }
+        Err(error) => return Err(error.into()),
+    }
+    Ok(())
+}
+
+/// Whether the disk or the store's limit is what stood in the way.
+fn is_full(error: &(dyn Error + 'static)) -> bool {
+    let full = |error: &&(dyn Error + 'static)| {
+        matches!(error.downcast_ref(), Some(StoreError::DiskFull { .. } | StoreError::Full { .. }))
+    };
+    std::iter::successors(Some(error), |error| error.source()).any(|error| full(&error))
 }
 
 /// Ages are kept in seconds: to keep nothing is to keep what is newer than tomorrow.
