@@ -54,10 +54,14 @@ fn compact(store: &Store, unused_since: Option<SystemTime>) -> Result<(), Comman
 
 /// Whether the disk or the store's limit is what stood in the way.
 fn is_full(error: &(dyn Error + 'static)) -> bool {
-    let full = |error: &&(dyn Error + 'static)| {
-        matches!(error.downcast_ref(), Some(StoreError::DiskFull { .. } | StoreError::Full { .. }))
-    };
-    std::iter::successors(Some(error), |error| error.source()).any(|error| full(&error))
+    let mut next = Some(error);
+    while let Some(error) = next {
+        if matches!(error.downcast_ref(), Some(StoreError::DiskFull { .. } | StoreError::Full { .. })) {
+            return true;
+        }
+        next = error.source();
+    }
+    false
 }
 
 /// Ages are kept in seconds: to keep nothing is to keep what is newer than tomorrow.
