@@ -186,7 +186,7 @@ mod tests {
         }
     }
 
-    // S-8
+    // S-9
     #[test]
     fn a_feature_is_noted_once_and_stays() {
         let root = tempfile::tempdir().unwrap();

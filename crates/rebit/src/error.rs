@@ -138,6 +138,19 @@ pub(crate) fn hint_of(error: &(dyn Error + 'static)) -> Option<&'static str> {
     None
 }
 
+/// Whether the disk or the store's limit is what stood in the way.
+pub(crate) fn is_full(error: &(dyn Error + 'static)) -> bool {
+    use rebit_store::StoreError as E;
+    let mut next = Some(error);
+    while let Some(error) = next {
+        if matches!(error.downcast_ref(), Some(E::DiskFull { .. } | E::Full { .. })) {
+            return true;
+        }
+        next = error.source();
+    }
+    false
+}
+
 fn store_hint(error: &rebit_store::StoreError) -> Option<&'static str> {
     use rebit_store::StoreError as E;
     match error {

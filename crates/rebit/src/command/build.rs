@@ -161,7 +161,7 @@ fn write_output(
     names: &[Reference],
 ) -> Result<(), CommandError> {
     if !matches!(output, BuildOutput::Store | BuildOutput::Local(_)) {
-        rebit_image::keep_at_hand(session, image, environment::now())?;
+        super::keep_at_hand(session.store(), image)?;
     }
     let place = match output {
         BuildOutput::Store => return Ok(()),

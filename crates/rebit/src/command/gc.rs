@@ -1,14 +1,13 @@
 //! `rebit gc`, and what happens by itself at the end of a build.
 
-use std::error::Error;
 use std::time::{Duration, SystemTime};
 
 use rebit_image::ImageError;
-use rebit_store::{GcPlan, GcPolicy, GcReport, Ref, Store, StoreError};
+use rebit_store::{GcPlan, GcPolicy, GcReport, Ref, Store};
 use serde_json::json;
 
 use super::UNNAMED;
-use crate::error::CommandError;
+use crate::error::{CommandError, is_full};
 use crate::flags::{Flags, Gc};
 use crate::output::{self, line, say, size};
 use crate::settings::GcSettings;
@@ -28,7 +27,9 @@ pub(crate) fn gc(flags: &Flags, command: &Gc) -> Result<(), CommandError> {
         let policy = GcPolicy { drop_refs: unnamed(&store, &policy)?, ..policy };
         return would(&store.prepare_gc(&policy)?, command.json);
     }
-    compact(&store, if command.recipes { None } else { policy.keep_records_newer })?;
+    if let Some(unused) = command.recipes {
+        compact(&store, (unused != Duration::ZERO).then(|| cutoff(unused)))?;
+    }
     let report = collect(&store, policy)?;
     report.problems.iter().for_each(|problem| say(format!("warning: {problem}")));
     did(&report, command)
@@ -50,18 +51,6 @@ fn compact(store: &Store, unused_since: Option<SystemTime>) -> Result<(), Comman
         Err(error) => return Err(error.into()),
     }
     Ok(())
-}
-
-/// Whether the disk or the store's limit is what stood in the way.
-fn is_full(error: &(dyn Error + 'static)) -> bool {
-    let mut next = Some(error);
-    while let Some(error) = next {
-        if matches!(error.downcast_ref(), Some(StoreError::DiskFull { .. } | StoreError::Full { .. })) {
-            return true;
-        }
-        next = error.source();
-    }
-    false
 }
 
 /// Ages are kept in seconds: to keep nothing is to keep what is newer than tomorrow.
