@@ -7,7 +7,7 @@ use std::time::SystemTime;
 
 use rebit_build::graph::BuildPlatform;
 use rebit_build::plan::MAX_EPOCH;
-use rebit_store::{Store, StoreError, StoreOptions};
+use rebit_store::{OpenRecipe, Store, StoreError, StoreOptions};
 
 use crate::error::CommandError;
 use crate::flags::Flags;
@@ -47,8 +47,10 @@ fn open(flags: &Flags, create: bool) -> Result<Store, CommandError> {
     Ok(Store::open(&path, &options(flags, create))?)
 }
 
-fn options(flags: &Flags, create: bool) -> StoreOptions {
-    StoreOptions { create, max_bytes: flags.store_limit, ..StoreOptions::default() }
+/// How the store is opened.
+pub(crate) fn options(flags: &Flags, create: bool) -> StoreOptions {
+    let recipes = Some(rebit_layer::recipe::open as OpenRecipe);
+    StoreOptions { create, max_bytes: flags.store_limit, recipes, ..StoreOptions::default() }
 }
 
 /// The present time. It is used for ages only and never reaches an image.

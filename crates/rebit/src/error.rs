@@ -148,6 +148,19 @@ pub(crate) fn hint_of(error: &(dyn Error + 'static)) -> Option<&'static str> {
     None
 }
 
+/// Whether the disk or the store's limit is what stood in the way.
+pub(crate) fn is_full(error: &(dyn Error + 'static)) -> bool {
+    use rebit_store::StoreError as E;
+    let mut next = Some(error);
+    while let Some(error) = next {
+        if matches!(error.downcast_ref(), Some(E::DiskFull { .. } | E::Full { .. })) {
+            return true;
+        }
+        next = error.source();
+    }
+    false
+}
+
 fn remote_hint(error: &rebit_build::RemoteError) -> Option<&'static str> {
     use rebit_build::RemoteError as E;
     match error {

@@ -401,6 +401,10 @@ pub(crate) struct Gc {
     /// Remove unpacked root file systems too; they are written anew when a step needs them.
     #[arg(long)]
     pub(crate) checkouts: bool,
+    /// Keep layers as recipes that were not imported, built or exported within this time [default: any time]: their blobs go, and are
+    /// made anew from the files when they are wanted.
+    #[arg(long, value_name = "TIME", value_parser = parse_time, num_args = 0..=1, require_equals = true, default_missing_value = "0")]
+    pub(crate) recipes: Option<std::time::Duration>,
     /// Say what would be removed, and remove nothing.
     #[arg(long)]
     pub(crate) dry_run: bool,

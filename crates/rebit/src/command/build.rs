@@ -165,6 +165,9 @@ fn write_output(
     output: &BuildOutput,
     names: &[Reference],
 ) -> Result<(), CommandError> {
+    if !matches!(output, BuildOutput::Store | BuildOutput::Local(_)) {
+        super::keep_at_hand(session.store(), image)?;
+    }
     let place = match output {
         BuildOutput::Store => return Ok(()),
         BuildOutput::Local(path) => return write_local(session, image, path),
