@@ -24,8 +24,15 @@ pub(crate) fn tree(context: &Path) {
     let sysroot = Command::new("rustc").args(["--print", "sysroot"]).output().unwrap();
     let sysroot = PathBuf::from(String::from_utf8(sysroot.stdout).unwrap().trim());
     let (mut files, mut bytes) = (0, 0);
-    let roots = [sysroot.join("lib"), "/usr/include".into(), sysroot.join("share"), "/usr/share".into()];
-    for (number, root) in roots.iter().enumerate() {
+    // Small files first, as many as the share of each root allows, then large ones until there are enough bytes.
+    let small = FILES - 700;
+    let roots = [
+        (PathBuf::from("/usr/include"), 8_000),
+        (sysroot.join("share"), small),
+        ("/usr/share".into(), small),
+        (sysroot.join("lib"), FILES),
+    ];
+    for (number, (root, most)) in roots.iter().enumerate() {
         let mut pending = vec![root.clone()];
         while let Some(directory) = pending.pop() {
             let mut entries: Vec<_> = fs::read_dir(&directory).into_iter().flatten().flatten().collect();
@@ -36,7 +43,7 @@ pub(crate) fn tree(context: &Path) {
                     pending.push(entry.path());
                 }
                 let size = entry.metadata().map_or(0, |found| found.len());
-                let fits = files < FILES && bytes + size <= BYTES;
+                let fits = files < *most && bytes + size <= BYTES;
                 if kind.is_file() && fits {
                     let target =
                         context.join(format!("tree/{number}")).join(entry.path().strip_prefix(root).unwrap());
