@@ -47,6 +47,10 @@ pub(super) fn explain_into(path: &str, a: &[u8], b: &[u8], budget: &mut Budget, 
 
 /// Compares what is not an archive.
 fn plain(path: &str, a: &[u8], b: &[u8]) -> Finding {
+    // What a linker computes of all the rest.
+    if path.ends_with("!.note.gnu.build-id") || path.ends_with("!.gnu_debuglink") {
+        return Finding::new(path, "bytes").because([Cause::BuildId]);
+    }
     if lines::is_text(a) && lines::is_text(b) { text(path, a, b) } else { binary(path, a, b) }
 }
 
@@ -94,9 +98,6 @@ fn binary(path: &str, a: &[u8], b: &[u8]) -> Finding {
     ranges.add(a, b);
     ranges.end();
     let mut finding = described(path, &ranges, a.len() as u64, b.len() as u64);
-    if path.ends_with("!.note.gnu.build-id") || path.ends_with("!.gnu_debuglink") {
-        return finding.because([Cause::BuildId]);
-    }
     if a.len() != b.len() {
         let (x, y) = (strings(a), strings(b));
         let hunks = lines::hunks(&x, &y);
