@@ -1,21 +1,20 @@
 //! How the layers of two images differ.
 
-use rebit_oci::TreeId;
-
 use super::{Cause, Finding, Ignored};
 use crate::{LayerBlob, StoredImage};
 
 /// Compares two images layer by layer, from the lowest.
 ///
 /// A layer says how files are packed: what they are is compared by the trees, so that all of this is left aside by a
-/// semantic comparison.
+/// semantic comparison. `same` says of each layer whether the trees after it are the same.
 #[must_use]
-pub fn compare(a: &StoredImage, b: &StoredImage) -> Vec<Finding> {
+pub fn compare(a: &StoredImage, b: &StoredImage, same: &[bool]) -> Vec<Finding> {
     let count = a.layers.len().max(b.layers.len());
     let mut out = Vec::new();
     for at in 0..count {
         let place = format!("layer {}", at + 1);
-        let same_files = trees(a, at) == trees(b, at);
+        let after = |at: usize| same.get(at).copied().unwrap_or(false);
+        let same_files = after(at) && at.checked_sub(1).is_none_or(after);
         match (a.layers.get(at), b.layers.get(at)) {
             (Some(x), Some(y)) => out.extend(layer(&place, x, y, same_files)),
             (Some(x), None) => out.push(alone(&place, "only in the first", x)),
@@ -24,18 +23,6 @@ pub fn compare(a: &StoredImage, b: &StoredImage) -> Vec<Finding> {
         }
     }
     out
-}
-
-/// The first layer after which the files of two images differ, counted from 0.
-#[must_use]
-pub fn first_difference(a: &StoredImage, b: &StoredImage) -> Option<usize> {
-    (0..a.trees.len().max(b.trees.len())).find(|at| a.trees.get(*at) != b.trees.get(*at))
-}
-
-/// The trees before and after a layer.
-fn trees(image: &StoredImage, at: usize) -> (Option<TreeId>, Option<TreeId>) {
-    let before = at.checked_sub(1).and_then(|before| image.trees.get(before));
-    (before.copied(), image.trees.get(at).copied())
 }
 
 fn alone(place: &str, what: &str, layer: &LayerBlob) -> Finding {

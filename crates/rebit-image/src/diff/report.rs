@@ -8,13 +8,26 @@ use rebit_oci::object::{MemoryObjects, ObjectSource};
 use rebit_oci::{Digest, ObjectId, TreeId};
 use serde::Serialize;
 
+use super::content::explain_into;
 use super::tree::{self, TreeChange, TreeSide};
-use super::{Finding, Ignored, MAX_CONTENT, document, explain, explain_streams, layers, node};
+use super::{Budget, Finding, Ignored, MAX_CONTENT, document, explain_streams, layers, node};
 use crate::{ImageError, StoredImage, history};
 
-/// Most bytes of differing files, both sides together, that are looked into; those of further files are only said to
-/// differ.
-const MAX_READ: u64 = 4 << 30;
+/// What looking into the files that differ may still cost; beyond it they are only said to differ.
+struct Left {
+    /// Bytes of files, both sides together.
+    read: u64,
+    /// Bytes that come out of compressed members.
+    unpack: u64,
+    /// Findings about contents.
+    findings: u64,
+}
+
+impl Left {
+    fn new() -> Self {
+        Self { read: 4 << 30, unpack: 4 << 30, findings: 20_000 }
+    }
+}
 
 /// One of the two things that are compared.
 #[derive(Clone, Copy)]
@@ -134,7 +147,7 @@ pub struct Report {
 ///
 /// Strict, everything counts, and two images are the same when their manifests have one digest. With `semantic`, findings
 /// that are [`Ignored`] are only counted. Of a directory neither documents nor times are compared. Memory is bounded by
-/// two files of [`MAX_CONTENT`] and what [`Budget`](super::Budget) allows, besides the findings.
+/// two files of [`MAX_CONTENT`] and what [`Budget`] allows, besides the findings.
 ///
 /// # Errors
 /// [`ImageError`] when a tree or a file cannot be read.
@@ -159,8 +172,9 @@ pub fn compare(a: &Side<'_>, b: &Side<'_>, semantic: bool) -> Result<Report, Ima
         }
         times = true;
         report.documents = documents(x, y);
-        report.layers = layers::compare(x, y);
-        report.first_layer = first_layer(x, y);
+        let same = same_trees(a, b, x, y)?;
+        report.layers = layers::compare(x, y, &same);
+        report.first_layer = first_layer(x, y, &same);
     }
     files(a, b, times, &mut report)?;
     if semantic {
@@ -191,8 +205,23 @@ fn documents(a: &StoredImage, b: &StoredImage) -> Vec<Finding> {
     out
 }
 
-fn first_layer(a: &StoredImage, b: &StoredImage) -> Option<FirstLayer> {
-    let at = layers::first_difference(a, b)?;
+/// Whether the trees of two images are the same, layer by layer.
+fn same_trees(a: &Side<'_>, b: &Side<'_>, x: &StoredImage, y: &StoredImage) -> Result<Vec<bool>, ImageError> {
+    let mut same = Vec::new();
+    for at in 0..x.trees.len().max(y.trees.len()) {
+        same.push(match (x.trees.get(at), y.trees.get(at)) {
+            (Some(x), Some(y)) => tree::same(
+                &TreeSide { objects: a.objects, tree: *x },
+                &TreeSide { objects: b.objects, tree: *y },
+            )?,
+            _ => false,
+        });
+    }
+    Ok(same)
+}
+
+fn first_layer(a: &StoredImage, b: &StoredImage, same: &[bool]) -> Option<FirstLayer> {
+    let at = same.iter().position(|same| !same)?;
     let image = if at < a.layers.len() { a } else { b };
     let row = history(image).into_iter().filter(|row| !row.empty).nth(at);
     Some(FirstLayer { number: at + 1, created_by: row.map(|row| row.created_by).unwrap_or_default() })
@@ -208,10 +237,12 @@ fn files(a: &Side<'_>, b: &Side<'_>, times: bool, report: &mut Report) -> Result
     let none = TreeSide { objects: &nothing, tree: empty };
     let found = tree::changes(&of_a.unwrap_or(none), &of_b.unwrap_or(none), times)?;
     report.more_files = found.more;
-    let mut left = MAX_READ;
+    let mut left = Left::new();
     for change in &found.changes {
         report.files.push(file(a, b, change, times, &mut left)?);
     }
+    let at: BTreeMap<String, usize> =
+        report.files.iter().enumerate().map(|(at, file)| (file.path.clone(), at)).collect();
     for links in &found.links {
         let names = |paths: &[TreePath]| match paths {
             [] => "none".to_owned(),
@@ -219,7 +250,7 @@ fn files(a: &Side<'_>, b: &Side<'_>, times: bool, report: &mut Report) -> Result
         };
         let path = links.path.to_string();
         let finding = Finding::new(&path, "hard links").values(&names(&links.a), &names(&links.b));
-        match report.files.iter_mut().find(|file| file.path == path) {
+        match at.get(&path).and_then(|at| report.files.get_mut(*at)) {
             Some(file) => file.findings.push(finding),
             None => report.files.push(FileChange {
                 path,
@@ -239,7 +270,7 @@ fn file(
     b: &Side<'_>,
     change: &TreeChange,
     times: bool,
-    left: &mut u64,
+    left: &mut Left,
 ) -> Result<FileChange, ImageError> {
     let path = change.path.to_string();
     let (state, node) = match (&change.a, &change.b) {
@@ -288,19 +319,26 @@ fn content(
     b: &Side<'_>,
     (x, n): (&ObjectId, u64),
     (y, m): (&ObjectId, u64),
-    left: &mut u64,
+    left: &mut Left,
 ) -> Result<Vec<Finding>, ImageError> {
-    let cost = n.saturating_add(m);
-    let Some(rest) = left.checked_sub(cost) else {
+    let Some(rest) = left.read.checked_sub(n.saturating_add(m)).filter(|_| left.findings > 0) else {
         return Ok(vec![Finding::new(path, "content, not looked into: too much differs")]);
     };
-    *left = rest;
+    left.read = rest;
+    let mut found = Vec::new();
     if n.max(m) <= MAX_CONTENT {
-        return Ok(explain(path, &a.objects.read(x)?, &b.objects.read(y)?));
+        let mut budget = Budget::default();
+        let granted = budget.bytes.min(left.unpack);
+        budget.bytes = granted;
+        explain_into(path, &a.objects.read(x)?, &b.objects.read(y)?, &mut budget, &mut found);
+        left.unpack -= granted - budget.bytes.min(granted);
+    } else {
+        let (mut in_a, mut in_b): (Box<dyn Read>, Box<dyn Read>) = (a.objects.open(x)?, b.objects.open(y)?);
+        let streamed = explain_streams(path, &mut in_a, &mut in_b);
+        found.extend(streamed.map_err(|source| ImageError::Input { source })?);
     }
-    let (mut in_a, mut in_b): (Box<dyn Read>, Box<dyn Read>) = (a.objects.open(x)?, b.objects.open(y)?);
-    let found = explain_streams(path, &mut in_a, &mut in_b).map_err(|source| ImageError::Input { source })?;
-    Ok(found.into_iter().collect())
+    left.findings = left.findings.saturating_sub(found.len() as u64);
+    Ok(found)
 }
 
 /// Takes what does not count out of the lists, and counts it.

@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use rebit_layer::tree::object::{self, Entry, Root};
 use rebit_layer::tree::{MAX_DEPTH, MAX_ENTRIES};
-use rebit_layer::{LoadError, Node, TreePath};
+use rebit_layer::{LoadError, Metadata, Node, TreePath};
 use rebit_oci::object::ObjectSource;
 use rebit_oci::{ObjectId, TreeId};
 
@@ -75,12 +75,27 @@ pub fn changes(a: &TreeSide<'_>, b: &TreeSide<'_>, times: bool) -> Result<TreeCh
     }
     let mut walk = Walk { a, b, times, visited: 0, found: &mut found };
     let (root_a, root_b) = (walk.root(a)?, walk.root(b)?);
-    let node = |root: &Root| Node::directory(root.metadata.clone());
+    // When the root was changed is in no layer that does not list it: an image has no say in it.
+    let node = |root: &Root| Node::directory(Metadata { mtime: 0, ..root.metadata.clone() });
     walk.both(TreePath::root(), node(&root_a), node(&root_b));
     walk.directories(root_a.directory, root_b.directory)?;
     found.changes.sort_by(|x, y| x.path.cmp(&y.path));
     found.links = links(&root_a, &root_b, &found.changes);
     Ok(found)
+}
+
+/// Whether two trees are the same, but for when the root was changed. Only their root objects are read.
+///
+/// # Errors
+/// As [`changes`].
+pub fn same(a: &TreeSide<'_>, b: &TreeSide<'_>) -> Result<bool, LoadError> {
+    if a.tree == b.tree {
+        return Ok(true);
+    }
+    let mut found = TreeChanges::default();
+    let walk = Walk { a, b, times: true, visited: 0, found: &mut found };
+    let (x, y) = (walk.root(a)?, walk.root(b)?);
+    Ok(x.directory == y.directory && x.groups == y.groups && x.metadata.same_but_mtime(&y.metadata))
 }
 
 struct Walk<'a> {

@@ -97,8 +97,15 @@ fn times_count_when_asked() {
     let mut b = a.clone();
     b.set_mtimes(5);
     let side = |tree: &Tree| TreeSide { objects: &objects, tree: tree.store(&objects).unwrap() };
-    assert_eq!(changes(&side(&a), &side(&b), true).unwrap().changes.len(), 2);
+    assert_eq!(changes(&side(&a), &side(&b), true).unwrap().changes.len(), 1);
     assert_eq!(changes(&side(&a), &side(&b), false).unwrap(), TreeChanges::default());
+    assert!(!same(&side(&a), &side(&b)).unwrap() && same(&side(&a), &side(&a)).unwrap());
+    // That of the root does not.
+    let mut b = a.clone();
+    b.update_metadata(&TreePath::root(), |metadata| metadata.mtime = 5);
+    assert_ne!(a, b);
+    assert_eq!(changes(&side(&a), &side(&b), true).unwrap(), TreeChanges::default());
+    assert!(same(&side(&a), &side(&b)).unwrap());
 }
 
 proptest! {
