@@ -156,3 +156,82 @@ fn skopeo_and_umoci_read_what_is_exported() {
     here("umoci", &["unpack", "--image", "layout:v1", "bundle"]);
     assert_eq!(fs::read_to_string(world.path("bundle/rootfs/greeting")).unwrap(), "hello\n");
 }
+
+#[test]
+fn layers_that_are_not_used_become_recipes_and_come_back() {
+    // X-41, X-44
+    if !has("gzip") || !has("python3") {
+        return;
+    }
+    let world = World::new();
+    let text: String = (0..200_000).map(|n| format!("{} line {n}\n", n % 313)).collect();
+    world.write("context/Dockerfile", "FROM scratch\nCOPY text /\nCOPY note /\n");
+    world.write("context/text", &text);
+    world.write("context/note", "a\n");
+    world.ok(["build", "-q", "-t", "made", "-o", "type=oci,dest=made.tar", "context"]);
+    // The same layers, compressed by somebody else.
+    world.ok(["export", "store:made", "oci:plain"]);
+    let (layer, recompressed) = recompress(&world, "plain");
+    world.ok(["--store", "other", "import", "oci:plain", "store:theirs"]);
+    let inspect = |image: &str| -> serde_json::Value {
+        serde_json::from_str(&world.ok(["--store", "other", "inspect", image])).unwrap()
+    };
+    let before = inspect("theirs");
+    assert_eq!(before["layers"][0]["stored"]["blob"], true);
+    world.ok(["--store", "other", "gc"]);
+    assert_eq!(inspect("theirs"), before, "what was imported just now is left alone");
+    let said = world.run(["--store", "other", "gc", "--recipes"]);
+    assert!(said.stderr.contains("made from their files from now on"), "{}", said.stderr);
+    let after = inspect("theirs");
+    assert_eq!(after["digest"], before["digest"]);
+    let stored = &after["layers"][layer]["stored"];
+    assert_eq!((&stored["blob"], &stored["recipe"][0]), (&false.into(), &"gzip-v1 6".into()));
+    world.ok(["--store", "other", "verify", "store:theirs"]);
+    world.ok(["--store", "other", "fsck"]);
+    world.ok(["--store", "other", "fsck", "--rebuild-index"]);
+    world.ok(["--store", "other", "export", "store:theirs", "oci:again"]);
+    assert!(
+        fs::read(world.path("again").join(&recompressed)).unwrap()
+            == fs::read(world.path("plain").join(&recompressed)).unwrap()
+    );
+    assert_eq!(
+        inspect("theirs")["layers"][layer]["stored"]["blob"],
+        true,
+        "an exported blob is kept at hand"
+    );
+
+    // Our own: the segments go, the image stays what it is.
+    world.ok(["gc", "--recipes", "--keep", "0s"]);
+    world.ok(["export", "store:made", "oci-archive:later.tar"]);
+    world.ok(["export", "store:made", "oci-archive:latest.tar"]);
+    assert!(fs::read(world.path("later.tar")).unwrap() == fs::read(world.path("latest.tar")).unwrap());
+    let digest = world.ok(["verify", "oci-archive:made.tar"]);
+    assert_eq!(world.ok(["verify", "oci-archive:later.tar"]), digest);
+}
+
+/// Compresses the first layer of a layout with `gzip -6`; returns its number and its new path in the layout.
+fn recompress(world: &World, layout: &str) -> (usize, String) {
+    let script = r#"
+import hashlib, json, subprocess, sys, os
+os.chdir(sys.argv[1])
+blob = lambda digest: 'blobs/sha256/' + digest.split(':')[1]
+def put(data):
+    digest = 'sha256:' + hashlib.sha256(data).hexdigest()
+    open(blob(digest), 'wb').write(data)
+    return digest, len(data)
+index = json.load(open('index.json'))
+manifest = json.load(open(blob(index['manifests'][0]['digest'])))
+layer = manifest['layers'][0]
+plain = subprocess.run(['gzip', '-dc', blob(layer['digest'])], check=True, stdout=subprocess.PIPE).stdout
+data = subprocess.run(['gzip', '-6'], input=plain, check=True, stdout=subprocess.PIPE).stdout
+layer['digest'], layer['size'] = put(data)
+entry = index['manifests'][0]
+entry['digest'], entry['size'] = put(json.dumps(manifest).encode())
+index.pop('annotations', None)
+json.dump(index, open('index.json', 'w'))
+print(blob(layer['digest']))
+"#;
+    let ended = ended(Command::new("python3").args(["-c", script]).arg(world.path(layout)));
+    assert_eq!(ended.code, 0, "{}", ended.stderr);
+    (0, ended.stdout.trim().to_owned())
+}

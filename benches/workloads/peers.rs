@@ -15,7 +15,6 @@ pub(crate) trait Builder {
     fn build(&self, context: &Path) -> Vec<Command>;
     /// Bytes that it keeps, without unpacked root file systems where they can be told apart.
     fn stored(&self) -> u64;
-    fn end(&self);
 }
 
 /// Every builder of this machine, ours first, with the base image in place.
@@ -42,7 +41,6 @@ struct Rebit {
 
 impl Rebit {
     fn new(dir: &Path, rootfs: &Path) -> Self {
-        let _ = fs::remove_dir_all(dir.join("store"));
         run(&mut rebit(
             dir,
             "store",
@@ -66,11 +64,10 @@ impl Builder for Rebit {
     fn stored(&self) -> u64 {
         size_of(&self.dir.join("store"), &["loose", "scratch"])
     }
-
-    fn end(&self) {
-        let _ = fs::remove_dir_all(self.dir.join("store"));
-    }
 }
+
+/// Debian's client has BuildKit built in; others want a plug-in for it.
+const DOCKER: &str = "/usr/bin/docker";
 
 /// Docker with BuildKit: `build`, then `save`.
 struct Docker {
@@ -81,7 +78,7 @@ struct Docker {
 
 impl Docker {
     fn new(dir: &Path, rootfs: &Path) -> Option<Self> {
-        if !has("dockerd") || !has("docker") {
+        if !has("dockerd") || !Path::new(DOCKER).is_file() {
             return None;
         }
         let socket = format!("unix://{}/docker.sock", dir.display());
@@ -97,7 +94,6 @@ impl Docker {
         let start = Instant::now();
         while !docker.command(&["version"]).output().is_ok_and(|output| output.status.success()) {
             if start.elapsed() > Duration::from_secs(30) {
-                docker.end();
                 return None;
             }
             std::thread::sleep(Duration::from_millis(100));
@@ -107,7 +103,7 @@ impl Docker {
     }
 
     fn command(&self, args: &[&str]) -> Command {
-        let mut command = Command::new("docker");
+        let mut command = Command::new(DOCKER);
         command.args(["-H", &self.socket]).args(args).env("DOCKER_BUILDKIT", "1").current_dir(&self.dir);
         command.env_remove("DOCKER_HOST");
         command
@@ -127,12 +123,13 @@ impl Builder for Docker {
     fn stored(&self) -> u64 {
         size_of(&self.dir.join("docker"), &[])
     }
+}
 
-    fn end(&self) {
-        let mut daemon = self.daemon.borrow_mut();
+impl Drop for Docker {
+    fn drop(&mut self) {
+        let daemon = self.daemon.get_mut();
         let _ = Command::new("kill").arg(daemon.id().to_string()).status();
         let _ = daemon.wait();
-        let _ = fs::remove_dir_all(self.dir.join("docker"));
     }
 }
 
@@ -184,11 +181,11 @@ impl Builder for Buildah {
     fn stored(&self) -> u64 {
         size_of(&self.dir.join("buildah"), &[])
     }
+}
 
-    fn end(&self) {
+impl Drop for Buildah {
+    fn drop(&mut self) {
         let _ = self.command(&["rm", "-a"]).output();
         let _ = Command::new("umount").arg(self.dir.join("buildah/overlay")).stderr(Stdio::null()).status();
-        let _ = fs::remove_dir_all(self.dir.join("buildah"));
-        let _ = fs::remove_dir_all(self.dir.join("buildah-run"));
     }
 }

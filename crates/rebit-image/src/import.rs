@@ -47,7 +47,7 @@ impl ImportOptions {
 
 /// Takes an image in and names it.
 ///
-/// Manifest, config and layer blobs are kept as they are; every layer is applied to give the tree after it.
+/// Manifest, config and layer blobs are kept as they are ([`compact`](crate::compact) may replace blobs by recipes later); every layer is applied to give the tree after it.
 /// A blob is read once. What the store knows already is not read again.
 ///
 /// # Errors

@@ -2,9 +2,10 @@
 
 use rebit_oci::config::ImageConfig;
 use rebit_oci::{DiffId, Digest, ObjectId, TreeId};
+use rebit_store::Session;
 use serde::Serialize;
 
-use crate::{HistoryRow, Platform, StoredImage, history};
+use crate::{HistoryRow, ImageError, LayerForm, Platform, StoredImage, history, layer_form};
 
 /// A layer in [`Inspect`].
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -20,6 +21,8 @@ pub struct InspectLayer {
     /// The tree after this layer.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub tree: Option<TreeId>,
+    /// How the blob can be given out.
+    pub stored: LayerForm,
 }
 
 /// Everything that is known of an image without reading its layers.
@@ -52,16 +55,22 @@ pub struct Inspect {
 }
 
 /// Describes an image. `names` are those it is known by.
-#[must_use]
-pub fn inspect(image: &StoredImage, names: &[String]) -> Inspect {
-    let layers = image.layers.iter().enumerate().map(|(number, layer)| InspectLayer {
-        digest: layer.digest,
-        diff_id: layer.diff_id,
-        size: layer.size,
-        media_type: layer.media_type.to_string(),
-        tree: image.trees.get(number).copied(),
-    });
-    Inspect {
+///
+/// # Errors
+/// What the store says.
+pub fn inspect(session: &Session, image: &StoredImage, names: &[String]) -> Result<Inspect, ImageError> {
+    let mut layers = Vec::new();
+    for (number, layer) in image.layers.iter().enumerate() {
+        layers.push(InspectLayer {
+            digest: layer.digest,
+            diff_id: layer.diff_id,
+            size: layer.size,
+            media_type: layer.media_type.to_string(),
+            tree: image.trees.get(number).copied(),
+            stored: layer_form(session, layer)?,
+        });
+    }
+    Ok(Inspect {
         names: names.to_vec(),
         digest: image.digest(),
         media_type: image.manifest.value().media_type().as_ref().map(ToString::to_string),
@@ -70,8 +79,8 @@ pub fn inspect(image: &StoredImage, names: &[String]) -> Inspect {
         created: image.config.value().created.clone(),
         size: image.size(),
         record: image.root,
-        layers: layers.collect(),
+        layers,
         history: history(image),
         config: image.config.value().clone(),
-    }
+    })
 }

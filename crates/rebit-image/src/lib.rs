@@ -5,6 +5,7 @@
 //! - [`transport`]: places as sources and sinks.
 //! - [`mod@import`], [`rootfs`]: from a place, or from a root file system archive, into the store.
 //! - [`mod@export`]: from the store to a place.
+//! - [`recipe`]: layer blobs that are made again from the files instead of being kept.
 //! - [`mod@verify`]: every digest computed again.
 //! - [`mod@history`], [`mod@inspect`]: what there is to show of an image.
 //!
@@ -27,6 +28,7 @@ pub mod import;
 pub mod inspect;
 pub mod place;
 pub mod platform;
+pub mod recipe;
 pub mod record;
 pub mod rootfs;
 pub mod store_image;
@@ -45,6 +47,7 @@ pub use import::{ImportOptions, import, import_place};
 pub use inspect::{Inspect, InspectLayer, inspect};
 pub use place::{ParsePlaceError, Place};
 pub use platform::{ParsePlatformError, Platform};
+pub use recipe::{Compacted, LayerForm, compact, keep_at_hand, layer_form};
 pub use rootfs::{RootfsOptions, import_rootfs};
 pub use store_image::{ImageSummary, find, find_digest, find_text, list, names_of, put_image, tag, untag};
 pub use verify::{Finding, VerifiedImage, VerifyError, VerifyReport, verify};

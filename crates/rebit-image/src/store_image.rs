@@ -105,7 +105,7 @@ fn refs_by_digits(store: &Store, text: &str) -> Result<Vec<Ref>, ImageError> {
 }
 
 /// The record at `root`; `None` when that is some other kind of object.
-fn read_record(store: &Store, root: &ObjectId) -> Result<Option<ImageRecord>, ImageError> {
+pub(crate) fn read_record(store: &Store, root: &ObjectId) -> Result<Option<ImageRecord>, ImageError> {
     let length = store.object_length(root)?;
     if length.is_none_or(|length| length > MAX_RECORD) {
         return Ok(None);

@@ -21,8 +21,12 @@ pub(crate) const NOW: SystemTime = SystemTime::UNIX_EPOCH;
 
 pub(crate) fn lab() -> Lab {
     let dir = tempfile::tempdir().unwrap();
-    let store = Store::open(&dir.path().join("store"), &StoreOptions::default()).unwrap();
+    let store = Store::open(&dir.path().join("store"), &store_options()).unwrap();
     Lab { session: store.session().unwrap(), dir }
+}
+
+pub(crate) fn store_options() -> StoreOptions {
+    StoreOptions { recipes: Some(rebit_layer::recipe::open), ..StoreOptions::default() }
 }
 
 impl Lab {

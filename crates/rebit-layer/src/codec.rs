@@ -5,6 +5,7 @@
 //! format number.
 
 pub mod decode;
+pub(crate) mod deflate;
 
 use std::io;
 
@@ -12,6 +13,9 @@ use rebit_oci::manifest::Compression;
 
 /// Level of the gzip encoder. Chosen by measurement, see `docs/format/layer.md`.
 const GZIP_LEVEL: i32 = 3;
+/// What gzip puts before and after a deflate stream when there is no name.
+const GZIP_HEADER: usize = 10;
+const GZIP_TRAILER: usize = 8;
 /// Level of the Zstandard encoder.
 const ZSTD_LEVEL: i32 = 3;
 
@@ -48,6 +52,15 @@ fn gzip(plain: &[u8]) -> io::Result<Vec<u8>> {
     part.truncate(length);
     part.shrink_to_fit();
     Ok(part)
+}
+
+/// The raw deflate stream in what [`encode_segment`] makes for gzip.
+pub(crate) fn deflate_segment(plain: &[u8]) -> io::Result<Vec<u8>> {
+    let mut member = gzip(plain)?;
+    let end = member.len().saturating_sub(GZIP_TRAILER);
+    member.truncate(end);
+    member.drain(..GZIP_HEADER.min(end));
+    Ok(member)
 }
 
 fn zstd(plain: &[u8]) -> io::Result<Vec<u8>> {

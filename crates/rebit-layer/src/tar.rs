@@ -2,6 +2,7 @@
 
 mod apply;
 mod header;
+pub(crate) mod input;
 
 pub(crate) use header::{BLOCK, padding};
 

@@ -298,11 +298,8 @@ impl<'a> Entry<'a> {
         for _ in 0..self.header.rows {
             let (digest, object) = (Digest::from_bytes(input.array()?), ObjectId(input.array()?));
             let size = input.u64()?;
-            let form = match input.array::<1>()? {
-                [0] => BlobForm::Plain,
-                [1] => BlobForm::Composite,
-                _ => return Err(EntryError::Table),
-            };
+            let [form] = input.array()?;
+            let form = BlobForm::from_code(form).ok_or(EntryError::Table)?;
             rows.push(BlobRow { digest, object, size, form });
         }
         input.finished()?;
@@ -358,7 +355,7 @@ pub(crate) fn encode_blobs(rows: &[BlobRow]) -> Vec<u8> {
         table.extend_from_slice(row.digest.as_bytes());
         table.extend_from_slice(&row.object.0);
         table.extend_from_slice(&row.size.to_le_bytes());
-        table.push(u8::from(row.form == BlobForm::Composite));
+        table.push(row.form.code());
     }
     assemble(EntryKind::Blobs, Codec::Plain, rows.len(), &table, &[], 0)
 }

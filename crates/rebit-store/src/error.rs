@@ -109,6 +109,14 @@ pub enum StoreError {
         /// What was found.
         reason: String,
     },
+    /// The recipe of a blob cannot be followed: it is damaged, or needs what this program does not have.
+    #[error("blob {digest} cannot be made from its recipe")]
+    Recipe {
+        /// The blob asked for.
+        digest: Digest,
+        /// The cause.
+        source: io::Error,
+    },
     /// The index is not a database, or its rows make no sense. [`Store::rebuild`](crate::Store::rebuild) helps.
     #[error("the index `{}` is damaged: {reason}", path.display())]
     CorruptIndex {

@@ -5,13 +5,15 @@
 
 use std::fs;
 use std::io::{self, Write};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use crate::StoreError;
 
 pub(crate) const FILE: &str = "store.toml";
 const VERSION: u64 = 1;
-const KNOWN: [&str; 0] = [];
+/// Some blobs are kept as recipes.
+pub(crate) const RECIPES: &str = "recipes";
+const KNOWN: [&str; 1] = [RECIPES];
 /// No sane format file is longer.
 const LIMIT: u64 = 64 << 10;
 
@@ -98,6 +100,33 @@ pub(crate) enum Access {
 
 /// Reads the format file of the store at `root`; `None` when there is none.
 pub(crate) fn load(root: &Path) -> Result<Option<Access>, StoreError> {
+    let Some(format) = read(root)? else { return Ok(None) };
+    let unknown = |names: &[String]| names.iter().find(|name| !KNOWN.contains(&name.as_str())).cloned();
+    let version = (format.version != VERSION).then(|| format!("format version {}", format.version));
+    if let Some(feature) = version.or_else(|| unknown(&format.incompatible)) {
+        return Err(StoreError::UnsupportedFeature { path: root.to_owned(), feature });
+    }
+    Ok(Some(unknown(&format.read_only_compatible).map_or(Access::Full, Access::ReadOnly)))
+}
+
+/// Notes, durably, that the store uses an incompatible feature: from now on programs that do not know it refuse it.
+pub(crate) fn require(root: &Path, feature: &str) -> Result<(), StoreError> {
+    let Some(mut format) = read(root)? else { return Err(StoreError::NoStore { path: root.to_owned() }) };
+    if format.incompatible.iter().any(|name| name == feature) {
+        return Ok(());
+    }
+    format.incompatible.push(feature.to_owned());
+    format.incompatible.sort();
+    let path = root.join(FILE);
+    let write = || {
+        let temporary = write_temporary(root, &format)?;
+        fs::rename(&temporary, &path)?;
+        fs::File::open(root)?.sync_all()
+    };
+    write().map_err(|source| StoreError::io("write", &path, source))
+}
+
+fn read(root: &Path) -> Result<Option<Format>, StoreError> {
     let path = root.join(FILE);
     let text = match fs::metadata(&path) {
         Ok(metadata) if metadata.len() > LIMIT => {
@@ -109,23 +138,24 @@ pub(crate) fn load(root: &Path) -> Result<Option<Access>, StoreError> {
     };
     let format =
         Format::parse(&text).map_err(|reason| StoreError::NotAStore { path: root.to_owned(), reason })?;
-    let unknown = |names: &[String]| names.iter().find(|name| !KNOWN.contains(&name.as_str())).cloned();
-    let version = (format.version != VERSION).then(|| format!("format version {}", format.version));
-    if let Some(feature) = version.or_else(|| unknown(&format.incompatible)) {
-        return Err(StoreError::UnsupportedFeature { path: root.to_owned(), feature });
-    }
-    Ok(Some(unknown(&format.read_only_compatible).map_or(Access::Full, Access::ReadOnly)))
+    Ok(Some(format))
+}
+
+/// The format file under a name of its own, synced.
+fn write_temporary(root: &Path, format: &Format) -> io::Result<PathBuf> {
+    let temporary = root.join(format!("store.toml.{}", std::process::id()));
+    let mut file = fs::File::create(&temporary)?;
+    file.write_all(format.render().as_bytes())?;
+    file.sync_all()?;
+    Ok(temporary)
 }
 
 /// Writes the format file of a new store; when another process was first, theirs stays.
 pub(crate) fn create(root: &Path) -> Result<(), StoreError> {
     let format = Format { version: VERSION, ..Format::default() };
     let path = root.join(FILE);
-    let temporary = root.join(format!("store.toml.{}", std::process::id()));
     let write = || -> io::Result<()> {
-        let mut file = fs::File::create(&temporary)?;
-        file.write_all(format.render().as_bytes())?;
-        file.sync_all()?;
+        let temporary = write_temporary(root, &format)?;
         // A link does not replace what is there; a rename would.
         match fs::hard_link(&temporary, &path) {
             Err(error) if error.kind() != io::ErrorKind::AlreadyExists => fs::rename(&temporary, &path)?,
@@ -154,6 +184,23 @@ mod tests {
         {
             assert!(Format::parse(text).is_err(), "`{text}` was taken");
         }
+    }
+
+    // S-9
+    #[test]
+    fn a_feature_is_noted_once_and_stays() {
+        let root = tempfile::tempdir().unwrap();
+        create(root.path()).unwrap();
+        for _ in 0..2 {
+            require(root.path(), RECIPES).unwrap();
+            let format = read(root.path()).unwrap().unwrap();
+            assert_eq!(format.incompatible, [RECIPES]);
+        }
+        assert_eq!(load(root.path()).unwrap(), Some(Access::Full));
+        require(root.path(), "holes").unwrap();
+        assert!(
+            matches!(load(root.path()), Err(StoreError::UnsupportedFeature { feature, .. }) if feature == "holes")
+        );
     }
 
     // S-3, S-4

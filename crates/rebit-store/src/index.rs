@@ -45,7 +45,7 @@ CREATE TABLE blobs (
     digest BLOB NOT NULL,
     object BLOB NOT NULL,
     size INTEGER NOT NULL,
-    form INTEGER NOT NULL,       -- 0 plain, 1 composite
+    form INTEGER NOT NULL,       -- 0 plain, 1 composite, 2 recipe
     PRIMARY KEY (digest, object)
 ) STRICT, WITHOUT ROWID;
 CREATE TABLE records (

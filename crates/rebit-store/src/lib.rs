@@ -98,7 +98,7 @@ pub use reports::{
 pub use scratch::ScratchDir;
 pub use session::Session;
 pub use store::Store;
-pub use types::{BlobForm, BlobStat, Ref, StatKey, StoreOptions};
+pub use types::{BlobForm, BlobStat, OpenRecipe, Ref, StatKey, StoreOptions};
 pub use work_lock::WorkLock;
 
 /// The decoders of bytes on disk, as pure functions, for fuzzing.

@@ -4,7 +4,7 @@ use std::io::{self, Read};
 use std::sync::Arc;
 
 use rebit_oci::digest::VerifyReader;
-use rebit_oci::object::ObjectError;
+use rebit_oci::object::{ObjectError, ObjectSource};
 use rebit_oci::{Digest, ObjectId};
 
 use crate::entry::MemberKind;
@@ -22,7 +22,7 @@ pub(crate) enum Located {
 }
 
 /// Knows where objects are: the store by its index, a session also what it has put.
-pub(crate) trait Locate: Sync {
+pub(crate) trait Locate: ObjectSource {
     /// The store that they are in.
     fn inner(&self) -> &Inner;
     /// Finds an object.
@@ -122,6 +122,12 @@ pub(crate) fn open_blob<'a>(
                 reason: "its list of parts is malformed".to_owned(),
             })?;
             Box::new(PartReader { source, parts: parts.into_iter(), part: None, left: 0 })
+        }
+        BlobForm::Recipe => {
+            let failed = |cause| StoreError::Recipe { digest: *digest, source: cause };
+            let open = source.inner().options.recipes;
+            let open = open.ok_or_else(|| failed(io::ErrorKind::Unsupported.into()))?;
+            open(source, &read_object(source, &found.object)?).map_err(failed)?
         }
     };
     Ok((Box::new(VerifyReader::new(content, *digest, found.size)), found.size))

@@ -97,6 +97,32 @@ impl Session {
     }
 }
 
+impl Session {
+    /// Commits, then lets a ref that keeps `old` keep `new` instead, durably; its digest and its time stay. `false` when the
+    /// ref is gone or keeps something else by now.
+    ///
+    /// # Errors
+    /// [`StoreError::MissingEdge`] when `new` is missing, or as [`commit`](Self::commit).
+    pub fn replace_root(&self, name: &str, old: &ObjectId, new: &ObjectId) -> Result<bool, StoreError> {
+        self.commit()?;
+        let inner = &self.shared.inner;
+        let done = inner.index.write("change a ref", Durability::Full, |index| {
+            resurrect(index, [*new])?;
+            let Some(entry) = one(index, name)?.filter(|entry| entry.root == *old) else { return Ok(false) };
+            let entry = Ref { root: *new, ..entry };
+            insert(index, &entry)?;
+            journal::append(index, &inner.root, &*inner.vfs, &journal::set_line(&entry))?;
+            Ok(true)
+        });
+        done.map_err(|error| match error {
+            StoreError::ObjectNotFound { object } => {
+                StoreError::MissingEdge { what: format!("ref `{name}`"), edge: object }
+            }
+            other => other,
+        })
+    }
+}
+
 impl Store {
     /// All refs, by name.
     ///

@@ -12,7 +12,7 @@ use crate::index::{Durability, blobs, objects};
 use crate::lease::{self, Lease};
 use crate::read::{self, Locate, Located};
 use crate::store::Inner;
-use crate::{BlobForm, BlobStat, Store, StoreError, pieces};
+use crate::{BlobForm, BlobStat, Store, StoreError, format, pieces};
 
 mod caches;
 pub(crate) mod commit;
@@ -149,6 +149,23 @@ impl Session {
         Ok(object)
     }
 
+    /// Says that following the recipe in the stored object `recipe` gives a blob of `size` bytes. The objects that
+    /// the recipe needs must be its edges.
+    ///
+    /// That it gives `digest` is the caller's word, and should have been tried; a read verifies it. Notes the
+    /// feature `recipes` in the store.
+    ///
+    /// # Errors
+    /// [`StoreError::ObjectNotFound`], or that the feature cannot be noted.
+    pub fn put_recipe(&self, digest: &Digest, size: u64, recipe: &ObjectId) -> Result<(), StoreError> {
+        if !self.contains(recipe)? {
+            return Err(StoreError::ObjectNotFound { object: *recipe });
+        }
+        format::require(&self.shared.inner.root, format::RECIPES)?;
+        self.add_blob(*digest, *recipe, size, BlobForm::Recipe);
+        Ok(())
+    }
+
     /// Says that a stored object is also the content of a blob. The digest is the caller's word.
     ///
     /// # Errors
@@ -192,6 +209,22 @@ impl Session {
         for stat in found {
             if self.shared.hit(&stat.object)? {
                 return Ok(Some(stat));
+            }
+        }
+        Ok(None)
+    }
+
+    /// The recipe of a blob, if it is kept as one, whatever else it is kept as; it stays for the session.
+    ///
+    /// # Errors
+    /// What the index says.
+    pub fn recipe_of(&self, digest: &Digest) -> Result<Option<ObjectId>, StoreError> {
+        let pending = self.shared.state().recipe_of(digest);
+        let found = self.shared.inner.index.read("find a blob", |index| Ok(blobs::find(index, digest)?))?;
+        let found = found.into_iter().filter(|stat| stat.form == BlobForm::Recipe).map(|stat| stat.object);
+        for object in pending.into_iter().chain(found) {
+            if self.shared.hit(&object)? {
+                return Ok(Some(object));
             }
         }
         Ok(None)

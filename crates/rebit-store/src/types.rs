@@ -1,8 +1,16 @@
 //! Plain values that go in and out of the store.
 
+use std::io::{self, Read};
 use std::time::SystemTime;
 
+use rebit_oci::object::ObjectSource;
 use rebit_oci::{Digest, ObjectId};
+
+/// Gives back the bytes of a blob from its recipe and the objects that the recipe refers to.
+///
+/// The store knows where recipes are and what they keep, not what they say. What comes out is verified against the
+/// blob's digest by the store. An error says why the recipe cannot be followed.
+pub type OpenRecipe = for<'a> fn(&'a dyn ObjectSource, &[u8]) -> io::Result<Box<dyn Read + Send + 'a>>;
 
 /// How a store is opened.
 #[derive(Debug, Clone)]
@@ -16,11 +24,14 @@ pub struct StoreOptions {
     pub max_bytes: Option<u64>,
     /// The zstd level of new frames.
     pub compression_level: i32,
+    /// Reads blobs that are kept as recipes; without it they are
+    /// [`StoreError::Recipe`](crate::StoreError::Recipe).
+    pub recipes: Option<OpenRecipe>,
 }
 
 impl Default for StoreOptions {
     fn default() -> Self {
-        Self { create: true, max_bytes: None, compression_level: 1 }
+        Self { create: true, max_bytes: None, compression_level: 1, recipes: None }
     }
 }
 
@@ -31,6 +42,23 @@ pub enum BlobForm {
     Plain,
     /// The blob is the concatenation of the objects that its part list names.
     Composite,
+    /// The blob is what following the recipe in the object gives ([`StoreOptions::recipes`]).
+    Recipe,
+}
+
+impl BlobForm {
+    /// The number that packs and index know it by. Readers prefer smaller ones.
+    pub(crate) fn code(self) -> u8 {
+        match self {
+            Self::Plain => 0,
+            Self::Composite => 1,
+            Self::Recipe => 2,
+        }
+    }
+
+    pub(crate) fn from_code(code: u8) -> Option<Self> {
+        [Self::Plain, Self::Composite, Self::Recipe].into_iter().find(|form| form.code() == code)
+    }
 }
 
 /// What is known of a blob without reading it.

@@ -83,7 +83,7 @@ fn layers_are_applied_one_after_another() {
 fn a_session_of_another_process_finds_the_image() {
     let lab = lab();
     let image = lab.image(&[("a", b"1")], "x");
-    let other = rebit_store::Store::open(&lab.path("store"), &rebit_store::StoreOptions::default()).unwrap();
+    let other = rebit_store::Store::open(&lab.path("store"), &crate::testing::store_options()).unwrap();
     let found = find(&other.session().unwrap(), &"x".parse().unwrap()).unwrap();
     assert_eq!(found, Some(image));
 }

@@ -262,7 +262,7 @@ fn damage_in_the_store_is_found() {
     // The file's own content and the stored block of the layer.
     assert_eq!(damaged, 2);
     let store =
-        rebit_store::Store::open(&dir.path().join("store"), &rebit_store::StoreOptions::default()).unwrap();
+        rebit_store::Store::open(&dir.path().join("store"), &crate::testing::store_options()).unwrap();
     let session = store.session().unwrap();
     let found = findings(verify(Some(&session), &"store:tiny:1".parse().unwrap(), None));
     assert!(found.iter().any(|finding| finding.blob == Some(image.layers[0].digest)), "{found:?}");

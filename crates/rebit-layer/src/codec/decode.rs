@@ -5,6 +5,8 @@ use std::io::{self, BufReader, Read};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
+use crate::recipe::framing::{self, Framing};
+
 /// What a stream is compressed with, by its first bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Format {
@@ -148,7 +150,19 @@ impl fmt::Debug for Decoder<'_> {
 ///
 /// # Errors
 /// The reader's own for those first bytes.
-pub fn open<'a>(mut reader: impl Read + Send + 'a, limits: DecodeLimits) -> io::Result<Decoder<'a>> {
+pub fn open<'a>(reader: impl Read + Send + 'a, limits: DecodeLimits) -> io::Result<Decoder<'a>> {
+    open_framed(reader, limits, None)
+}
+
+/// As [`open`], and notes in `framing` how the stream is put together.
+///
+/// # Errors
+/// As [`open`].
+pub fn open_framed<'a>(
+    mut reader: impl Read + Send + 'a,
+    limits: DecodeLimits,
+    framing: Option<Framing>,
+) -> io::Result<Decoder<'a>> {
     let mut start = Vec::with_capacity(6);
     reader.by_ref().take(6).read_to_end(&mut start)?;
     let format = Format::sniff(&start);
@@ -157,7 +171,14 @@ pub fn open<'a>(mut reader: impl Read + Send + 'a, limits: DecodeLimits) -> io::
     let input =
         BufReader::with_capacity(128 * 1024, Counting { inner: whole, consumed: Arc::clone(&consumed) });
     let inner: Box<dyn Read + Send + 'a> = match format {
-        Format::Plain => Box::new(input),
+        Format::Plain => match framing {
+            Some(framing) => Box::new(framing::Plain::new(input, framing)),
+            None => Box::new(input),
+        },
+        Format::Gzip if framing.is_some() => Box::new(framing::Gzip::new(input, framing.unwrap_or_default())),
+        Format::Zstd if framing.is_some() => {
+            Box::new(framing::Zstd::new(input, framing.unwrap_or_default())?)
+        }
         Format::Gzip => Box::new(flate2::bufread::MultiGzDecoder::new(input)),
         Format::Zstd => Box::new(zstd::Decoder::with_buffer(input)?),
         Format::Bzip2 => Box::new(bzip2::bufread::MultiBzDecoder::new(input)),

@@ -8,7 +8,9 @@ use rebit_oci::ObjectId;
 use rebit_oci::object::{ObjectError, ObjectSink};
 
 use super::apply::Apply;
+use super::input::{TarInput, Unsplit};
 use super::stream::{Meta, Stream};
+use crate::recipe::Splitter;
 use crate::{PathError, Report, ResolveError, Tree};
 
 /// What an archive may cost at most.
@@ -164,6 +166,28 @@ pub fn read_layer(
     sink: &dyn ObjectSink,
     options: &ReadOptions,
 ) -> Result<ImportedLayer, ReadError> {
+    read_from(&mut Unsplit(reader), lower, sink, options)
+}
+
+/// As [`read_layer`], and says to `splitter` which bytes are contents. They must go to the sink that the splitter has.
+///
+/// # Errors
+/// As [`read_layer`].
+pub fn read_layer_split(
+    splitter: &mut Splitter<'_>,
+    lower: &Tree,
+    sink: &dyn ObjectSink,
+    options: &ReadOptions,
+) -> Result<ImportedLayer, ReadError> {
+    read_from(splitter, lower, sink, options)
+}
+
+fn read_from(
+    reader: &mut dyn TarInput,
+    lower: &Tree,
+    sink: &dyn ObjectSink,
+    options: &ReadOptions,
+) -> Result<ImportedLayer, ReadError> {
     let failed: Mutex<Option<(String, ObjectError)>> = Mutex::new(None);
     let waiting = AtomicU64::new(0);
     let mut apply = Apply::new(lower, options.whiteouts);
@@ -184,6 +208,7 @@ pub fn read_layer(
                 let content = small(&mut stream, &meta)?;
                 let object = ObjectId::of(&content);
                 let size = content.len() as u64;
+                stream.reader.end_content(&object, size);
                 let entry = stream.name();
                 let (failed, waiting) = (&failed, &waiting);
                 let keep = move || {
@@ -224,14 +249,23 @@ fn is_file(type_flag: u8) -> bool {
     matches!(type_flag, b'0' | 0 | b'7')
 }
 
+/// A sparse file is stored as something else than its content, and that is left in the stream.
+fn begin(stream: &mut Stream<'_>, meta: &Meta, large: bool) {
+    if meta.sparse.is_none() {
+        stream.reader.begin_content(large);
+    }
+}
+
 fn small(stream: &mut Stream<'_>, meta: &Meta) -> Result<Vec<u8>, ReadError> {
     let mut content = Vec::with_capacity(usize::try_from(meta.size).unwrap_or(0));
+    begin(stream, meta, false);
     let read = stream.body(meta).read_to_end(&mut content);
     read.map_err(|source| body_error(stream.name(), source))?;
     Ok(content)
 }
 
 fn large(stream: &mut Stream<'_>, meta: &Meta, sink: &dyn ObjectSink) -> Result<(ObjectId, u64), ReadError> {
+    begin(stream, meta, true);
     let mut body = Remembering { inner: stream.body(meta), error: None };
     let kept = sink.put_reader(&mut body);
     let error = body.error.take();
@@ -239,7 +273,10 @@ fn large(stream: &mut Stream<'_>, meta: &Meta, sink: &dyn ObjectSink) -> Result<
     // What the archive did wrong says more than what the sink made of it.
     match (error, kept) {
         (Some(source), _) => Err(body_error(entry, source)),
-        (None, Ok(kept)) if kept.1 == meta.size => Ok(kept),
+        (None, Ok(kept)) if kept.1 == meta.size => {
+            stream.reader.end_content(&kept.0, kept.1);
+            Ok(kept)
+        }
         (None, Ok(_)) => Err(ReadError::Truncated { entry }),
         (None, Err(source)) => Err(ReadError::Object { entry, source }),
     }

@@ -6,6 +6,7 @@ use std::io::{self, Read};
 use tar::{EntryType, Header};
 
 use super::BLOCK;
+use super::input::TarInput;
 use super::read::{Limits, ReadError};
 use crate::path::shown;
 
@@ -29,7 +30,7 @@ pub(crate) struct Meta {
 
 /// Reads entries from an archive.
 pub(crate) struct Stream<'a> {
-    reader: &'a mut dyn Read,
+    pub(super) reader: &'a mut dyn TarInput,
     limits: Limits,
     /// Bytes of the current entry that are still in the stream, and the padding after them.
     pub(super) rest: u64,
@@ -40,7 +41,7 @@ pub(crate) struct Stream<'a> {
 }
 
 impl<'a> Stream<'a> {
-    pub(crate) fn new(reader: &'a mut dyn Read, limits: Limits) -> Self {
+    pub(crate) fn new(reader: &'a mut dyn TarInput, limits: Limits) -> Self {
         Self { reader, limits, rest: 0, padding: 0, entries: 0, global: BTreeMap::new(), name: String::new() }
     }
 

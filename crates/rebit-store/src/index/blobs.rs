@@ -14,7 +14,7 @@ pub(crate) fn find(connection: &Connection, digest: &Digest) -> rusqlite::Result
     let mut statement = connection
         .prepare_cached("SELECT object, size, form FROM blobs WHERE digest = ?1 ORDER BY form, object")?;
     let rows = statement.query_map([digest.as_bytes()], |row| {
-        Ok(BlobStat { object: id_at(row, 0)?, size: unsigned(row.get(1)?), form: form(row.get(2)?) })
+        Ok(BlobStat { object: id_at(row, 0)?, size: unsigned(row.get(1)?), form: form(row, 2)? })
     })?;
     rows.collect()
 }
@@ -27,7 +27,7 @@ pub(crate) fn insert(connection: &Connection, row: &BlobRow) -> rusqlite::Result
             row.digest.as_bytes(),
             row.object.as_bytes(),
             signed(row.size),
-            i64::from(row.form == BlobForm::Composite),
+            i64::from(row.form.code()),
         ])?;
     Ok(())
 }
@@ -41,12 +41,14 @@ pub(crate) fn all(connection: &Connection) -> rusqlite::Result<Vec<BlobRow>> {
             digest: Digest::from_bytes(row.get(0)?),
             object: ObjectId(row.get(1)?),
             size: unsigned(row.get(2)?),
-            form: form(row.get(3)?),
+            form: form(row, 3)?,
         })
     })?;
     rows.collect()
 }
 
-fn form(column: i64) -> BlobForm {
-    if column == 1 { BlobForm::Composite } else { BlobForm::Plain }
+fn form(row: &rusqlite::Row<'_>, column: usize) -> rusqlite::Result<BlobForm> {
+    let value: i64 = row.get(column)?;
+    let form = u8::try_from(value).ok().and_then(BlobForm::from_code);
+    form.ok_or(rusqlite::Error::IntegralValueOutOfRange(column, value))
 }

@@ -73,6 +73,20 @@ impl Session {
         Ok(Some(row.payload))
     }
 
+    /// When a record was last used, without using it.
+    ///
+    /// # Errors
+    /// What the index says.
+    pub fn record_used(&self, key: &CacheKey) -> Result<Option<SystemTime>, StoreError> {
+        self.shared.inner.index.read("read a record", |index| {
+            let used = index
+                .prepare_cached("SELECT used FROM records WHERE key = ?1")?
+                .query_row([key.as_bytes()], |row| row.get::<_, i64>(0))
+                .optional()?;
+            Ok(used.and_then(time::from_seconds))
+        })
+    }
+
     /// Why the last [`get_record`](Self::get_record) of `key` was a miss though there is a record.
     #[must_use]
     pub fn miss_reason(&self, key: &CacheKey) -> Option<String> {

@@ -9,7 +9,7 @@ use crate::entry::{BlobRow, MemberKind};
 use crate::index::objects::Place;
 use crate::pack::Stored;
 use crate::read::Located;
-use crate::{BlobStat, StoreError};
+use crate::{BlobForm, BlobStat, StoreError};
 
 /// How many identities are remembered as being there; beyond it the index is asked again.
 const KNOWN_LIMIT: usize = 1 << 19;
@@ -158,9 +158,18 @@ impl State {
     }
 
     pub(super) fn find_blob(&self, digest: &Digest) -> Option<BlobStat> {
-        let first = (*digest, ObjectId([0; 32]));
-        let (_, row) = self.blobs.range(first..).next().filter(|((found, _), _)| found == digest)?;
+        let row = self.holders(digest).min_by_key(|row| row.form.code())?;
         Some(BlobStat { size: row.size, object: row.object, form: row.form })
+    }
+
+    /// The recipe that was put for a blob.
+    pub(super) fn recipe_of(&self, digest: &Digest) -> Option<ObjectId> {
+        self.holders(digest).find(|row| row.form == BlobForm::Recipe).map(|row| row.object)
+    }
+
+    fn holders(&self, digest: &Digest) -> impl Iterator<Item = &BlobRow> {
+        let first = (*digest, ObjectId([0; 32]));
+        self.blobs.range(first..).take_while(move |((found, _), _)| found == digest).map(|(_, row)| row)
     }
 
     pub(super) fn fail(&mut self, error: StoreError) {

@@ -354,3 +354,21 @@ fn threads_put_through_one_session() {
     assert_eq!(fixture.store.du().unwrap().objects, 800);
     assert_clean(&fixture.store);
 }
+
+// S-35
+#[test]
+fn a_root_is_replaced_only_while_it_is_the_one_that_was_seen() {
+    let fixture = Fixture::new();
+    let session = fixture.session();
+    let (digest, first) = session.put_blob(b"first", &[]).unwrap();
+    let second = put(&session, b"second");
+    let then = SystemTime::UNIX_EPOCH + std::time::Duration::from_secs(77);
+    session.set_ref("x", &digest, &first, then).unwrap();
+    assert!(!session.replace_root("y", &first, &second).unwrap());
+    assert!(!session.replace_root("x", &second, &first).unwrap());
+    assert!(session.replace_root("x", &first, &second).unwrap());
+    let found = fixture.store.get_ref("x").unwrap().unwrap();
+    assert_eq!((found.digest, found.root, found.updated), (digest, second, then));
+    assert!(session.replace_root("x", &second, &ObjectId::of(b"absent")).is_err());
+    assert_eq!(fixture.store.get_ref("x").unwrap(), Some(found));
+}

@@ -20,6 +20,7 @@ pub(crate) fn export(flags: &Flags, command: &Export) -> Result<(), CommandError
     // A digest as source gives the image no name.
     let names: Vec<_> =
         store_name(&command.source).ok().filter(|name| name.tag().is_some()).into_iter().collect();
+    super::keep_at_hand(&store, &image)?;
     rebit_image::export(&session, &image, &destination, &names)?;
     line(image.manifest.digest().to_string())
 }

@@ -1,6 +1,6 @@
 //! `rebit fsck`.
 
-use rebit_store::{Finding, FindingKind, FsckOptions, FsckReport, Store, StoreError, StoreOptions};
+use rebit_store::{Finding, FindingKind, FsckOptions, FsckReport, Store, StoreError};
 use serde_json::json;
 
 use crate::environment;
@@ -93,7 +93,7 @@ fn notes(report: &FsckReport) {
 
 /// Makes the index anew from the packs.
 fn rebuild(flags: &Flags) -> Result<Store, CommandError> {
-    let options = StoreOptions { create: false, ..StoreOptions::default() };
+    let options = environment::options(flags, false);
     let (store, report) = Store::rebuild(&environment::store_path(flags)?, &options)?;
     say(format!("indexed {} objects and {} images of {} packs", report.objects, report.refs, report.packs));
     report.dangling_refs.iter().for_each(|name| say(format!("lost: image `{name}` is not whole")));

@@ -2,11 +2,12 @@
 
 use std::time::{Duration, SystemTime};
 
+use rebit_image::ImageError;
 use rebit_store::{GcPlan, GcPolicy, GcReport, Ref, Store};
 use serde_json::json;
 
 use super::UNNAMED;
-use crate::error::CommandError;
+use crate::error::{CommandError, is_full};
 use crate::flags::{Flags, Gc};
 use crate::output::{self, line, say, size};
 use crate::settings::GcSettings;
@@ -26,9 +27,30 @@ pub(crate) fn gc(flags: &Flags, command: &Gc) -> Result<(), CommandError> {
         let policy = GcPolicy { drop_refs: unnamed(&store, &policy)?, ..policy };
         return would(&store.prepare_gc(&policy)?, command.json);
     }
+    if let Some(unused) = command.recipes {
+        compact(&store, (unused != Duration::ZERO).then(|| cutoff(unused)))?;
+    }
     let report = collect(&store, policy)?;
     report.problems.iter().for_each(|problem| say(format!("warning: {problem}")));
     did(&report, command)
+}
+
+/// Lets recipes take the place of layer blobs that nobody used. On a full disk that has to wait for the collection.
+fn compact(store: &Store, unused_since: Option<SystemTime>) -> Result<(), CommandError> {
+    let done = store.session().map_err(ImageError::from);
+    match done.and_then(|session| rebit_image::compact(&session, unused_since)) {
+        Ok(done) if done.recipes > 0 => say(format!(
+            "{} layer blobs ({}) are made from their files from now on",
+            done.recipes,
+            size(done.bytes)
+        )),
+        Ok(_) => {}
+        Err(error) if is_full(&error) => {
+            say("warning: there is no room to look for recipes of layers; `rebit gc` again may find some");
+        }
+        Err(error) => return Err(error.into()),
+    }
+    Ok(())
 }
 
 /// Ages are kept in seconds: to keep nothing is to keep what is newer than tomorrow.

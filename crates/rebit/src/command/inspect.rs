@@ -13,6 +13,9 @@ pub(crate) fn inspect(flags: &Flags, command: &Inspect) -> Result<(), CommandErr
     match command.raw {
         Some(Document::Manifest) => bytes(image.manifest.bytes()),
         Some(Document::Config) => bytes(image.config.bytes()),
-        None => json(&rebit_image::inspect(&image, &rebit_image::names_of(&store, &image.digest())?)),
+        None => {
+            let names = rebit_image::names_of(&store, &image.digest())?;
+            json(&rebit_image::inspect(&session, &image, &names)?)
+        }
     }
 }

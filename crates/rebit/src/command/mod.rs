@@ -27,12 +27,13 @@ mod verify;
 mod why;
 
 use clap::CommandFactory as _;
-use rebit_image::{Place, StoredImage};
+use rebit_image::{ImageError, Place, StoredImage};
 use rebit_oci::Reference;
 use rebit_oci::manifest::Compression;
-use rebit_store::Session;
+use rebit_store::{Session, Store};
 
-use crate::error::CommandError;
+use crate::environment;
+use crate::error::{CommandError, is_full};
 use crate::flags::{Command, CompressionFlag, Flags};
 
 /// What the names of images begin with that nobody named: they are there by their digest, until gc finds them old.
@@ -119,5 +120,19 @@ impl From<rebit_image::ImageError> for CommandError {
             Some(hint) => text.hint(hint),
             None => text,
         }
+    }
+}
+
+/// Gets the layer blobs of an image ready before it is sent out. That they stay at hand is no condition for it: a full
+/// disk is none of its business.
+fn keep_at_hand(store: &Store, image: &StoredImage) -> Result<(), CommandError> {
+    // A session of its own, since one that failed to write cannot go on.
+    let kept = store.session().map_err(ImageError::from).and_then(|session| {
+        rebit_image::keep_at_hand(&session, image, environment::now())?;
+        Ok(session.commit()?)
+    });
+    match kept {
+        Err(error) if !is_full(&error) => Err(error.into()),
+        _ => Ok(()),
     }
 }
