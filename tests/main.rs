@@ -14,6 +14,7 @@ mod context;
 mod copy;
 mod crash;
 mod determinism;
+mod diff;
 mod differential;
 mod errors;
 mod images;

@@ -1,10 +1,14 @@
 //! Every command and flag: one definition each, from which parser, help and completion come.
 
+mod compare;
+
 use std::path::PathBuf;
 
 use clap::builder::TypedValueParser as _;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
+
+pub(crate) use compare::{Diff, Verify};
 
 /// Builds container images to the same bits every time, on any machine, and proves it.
 #[derive(Debug, Parser)]
@@ -54,6 +58,8 @@ pub(crate) enum Command {
     Run(Run),
     /// Recompute every digest of an image.
     Verify(Verify),
+    /// Say why two images are not the same; ends with 0 when they are, 1 when not, 2 in trouble.
+    Diff(Diff),
     /// Show, remove or carry what RUN --mount=type=cache keeps.
     Cache(Cache),
     /// Remove what no image and no recent build needs.
@@ -311,19 +317,6 @@ pub(crate) struct Run {
     /// The network that the program sees.
     #[arg(long, value_enum, default_value_t)]
     pub(crate) network: NetworkFlag,
-}
-
-#[derive(Debug, Args)]
-pub(crate) struct Verify {
-    /// The image: store:NAME, oci:DIR[:TAG], oci-archive:FILE, docker-archive:FILE.
-    #[arg(value_name = "IMAGE")]
-    pub(crate) image: String,
-    /// The manifest digest that it must have.
-    #[arg(long, value_name = "sha256:…")]
-    pub(crate) digest: Option<String>,
-    /// Print JSON.
-    #[arg(long)]
-    pub(crate) json: bool,
 }
 
 #[derive(Debug, Args)]

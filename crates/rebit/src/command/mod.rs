@@ -6,6 +6,7 @@ mod cache;
 mod call;
 mod context;
 mod debug;
+mod diff;
 mod dockerfile;
 mod du;
 mod export;
@@ -61,6 +62,7 @@ pub(crate) fn dispatch(flags: &Flags) -> Result<(), CommandError> {
         Command::Debug(command) => debug::debug(flags, command),
         Command::Run(command) => run::run(flags, command),
         Command::Verify(command) => verify::verify(flags, command),
+        Command::Diff(command) => diff::diff(flags, command),
         Command::Cache(command) => cache::cache(flags, command),
         Command::Gc(command) => gc::gc(flags, command),
         Command::Fsck(command) => fsck::fsck(flags, command),
