@@ -35,6 +35,7 @@ mod snapshot;
 mod solve;
 pub mod time;
 mod trees;
+mod trial;
 pub mod user;
 
 pub use commit::{Built, SessionSegments};
@@ -48,4 +49,5 @@ pub use op::run::{HostNetwork, describe, network_files};
 pub use plan::{Planned, plan};
 pub use progress::Progress;
 pub use run_image::{RunRequest, run_image};
-pub use solve::{BuildInputs, BuildOptions, Images, NoCache, execute, last_report};
+pub use solve::{BuildInputs, BuildOptions, Images, NoCache, execute, execute_steps, last_report};
+pub use trial::{Overseer, Trial};

@@ -29,6 +29,7 @@ use crate::schedule;
 use crate::snapshot::Checkouts;
 use crate::time::rfc3339;
 use crate::trees::Trees;
+use crate::trial::Trial;
 use crate::user;
 
 /// What a build needs besides its plan.
@@ -56,6 +57,8 @@ pub struct BuildInputs<'a> {
     pub scope: &'a str,
     /// How.
     pub options: BuildOptions,
+    /// Set for a build that nothing is to be known of afterwards.
+    pub trial: Option<Trial<'a>>,
 }
 
 impl std::fmt::Debug for BuildInputs<'_> {
@@ -119,13 +122,31 @@ pub trait Images: Sync {
 /// # Errors
 /// [`BuildError`]; what was done before it stays known to the store.
 pub fn execute(graph: &Graph, inputs: &BuildInputs<'_>) -> Result<Built, BuildError> {
+    solve(graph, inputs, &|stage, state, empty, trees| {
+        commit::commit(graph, stage, state, empty, trees, inputs)
+    })
+}
+
+/// Executes the steps of a plan, and makes no image of them: what a [`Trial`] is for.
+///
+/// # Errors
+/// As [`execute`].
+pub fn execute_steps(graph: &Graph, inputs: &BuildInputs<'_>) -> Result<(), BuildError> {
+    solve(graph, inputs, &|_, _, _, _| Ok(()))
+}
+
+/// What is made of the target stage: the plan of the stage, its state, and the empty tree.
+type Finish<'a, T> = &'a dyn Fn(&StagePlan, StageState, TreeId, &Trees<'_>) -> Result<T, BuildError>;
+
+fn solve<T>(graph: &Graph, inputs: &BuildInputs<'_>, finish: Finish<'_, T>) -> Result<T, BuildError> {
+    let directories = inputs.trial.map_or(inputs.session, |trial| trial.directories);
     let trees = Trees::new(inputs.session);
     let (empty, _) =
         trees.store(Tree::with_root(Metadata::directory(graph.epoch))).map_err(|source| match source {
             rebit_layer::StoreError::Object { source } => BuildError::Object(source),
             _ => unreachable!("a tree of one directory is within every limit"),
         })?;
-    let snapshotter = Checkouts::new(inputs.session, &trees, empty, inputs.options.now);
+    let snapshotter = Checkouts::new(inputs.session, directories, &trees, empty, inputs.options.now);
     let failures = Failures { graph, scope: inputs.scope, now: inputs.options.now };
     let solver = Solver {
         graph,
@@ -133,6 +154,7 @@ pub fn execute(graph: &Graph, inputs: &BuildInputs<'_>) -> Result<Built, BuildEr
         trees: &trees,
         environment: RunEnvironment {
             session: inputs.session,
+            directories,
             trees: &trees,
             snapshotter: &snapshotter,
             runner: inputs.runner,
@@ -142,7 +164,7 @@ pub fn execute(graph: &Graph, inputs: &BuildInputs<'_>) -> Result<Built, BuildEr
             secrets: inputs.secrets,
             epoch: graph.epoch,
             now: inputs.options.now,
-            failures: &failures,
+            failures: inputs.trial.is_none().then_some(&failures),
         },
         empty,
         read: Mutex::default(),
@@ -158,7 +180,7 @@ pub fn execute(graph: &Graph, inputs: &BuildInputs<'_>) -> Result<Built, BuildEr
     solver.keep_report()?;
     let target = graph.target().and_then(|stage| Some((stage, lock(&solver.done).remove(&stage.index)?)));
     let Some((stage, state)) = target else { unreachable!("a plan has at least one stage") };
-    commit::commit(graph, stage, state, empty, &trees, inputs)
+    finish(stage, state, empty, &trees)
 }
 
 /// What became of the steps of the last build of `scope` that executed any; `None` when there was none.
@@ -220,7 +242,7 @@ impl Solver<'_> {
                 return Err(BuildError::Interrupted);
             }
             let id = StepId { stage: place, step: number };
-            let after = self.step(id, stage, step, &state).map_err(|problem| match problem {
+            let after = self.overseen(id, stage, step, &state).map_err(|problem| match problem {
                 problem if is_stop(&problem) => BuildError::Interrupted,
                 problem => BuildError::Step { step: step.text.clone(), span: step.span, problem },
             })?;
@@ -269,6 +291,21 @@ impl Solver<'_> {
                     tree,
                 })
             }
+        }
+    }
+
+    /// What a step gives; in a trial, what the overseer says it gives.
+    fn overseen(
+        &self,
+        id: StepId,
+        stage: &StagePlan,
+        step: &Step,
+        state: &StageState,
+    ) -> Result<TreeId, StepProblem> {
+        let Some(trial) = self.inputs.trial else { return self.step(id, stage, step, state) };
+        match trial.overseer.instead(id) {
+            Some(tree) => Ok(tree),
+            None => Ok(trial.overseer.after(id, self.step(id, stage, step, state)?)),
         }
     }
 
@@ -435,6 +472,9 @@ impl Solver<'_> {
             .into_iter()
             .for_each(|text| inputs.progress.event(Event::ContextNotice { text }));
         let tree = Arc::new(walked.tree);
+        if let Some(trial) = inputs.trial {
+            trial.overseer.context(name, tree.store(inputs.session)?);
+        }
         read.insert(key, Arc::clone(&tree));
         Ok(tree)
     }
@@ -451,7 +491,8 @@ impl Solver<'_> {
     }
 
     fn lookup(&self, id: StepId, key: &Preimage) -> Result<Option<TreeId>, StepProblem> {
-        if self.stage_of(id).is_some_and(|stage| self.inputs.options.no_cache.covers(stage)) {
+        let left_aside = |stage: &StagePlan| self.inputs.options.no_cache.covers(stage);
+        if self.inputs.trial.is_some() || self.stage_of(id).is_some_and(left_aside) {
             return Ok(None);
         }
         let bytes = self.inputs.session.get_record(&key.key(), self.inputs.options.now)?;
@@ -464,6 +505,9 @@ impl Solver<'_> {
 
     /// What differs from the last execution at the same place, and remembers the preimage for the next one.
     fn explain(&self, id: StepId, key: &Preimage) -> Result<Vec<String>, StepProblem> {
+        if self.inputs.trial.is_some() {
+            return Ok(Vec::new());
+        }
         let stage = self.stage_of(id).map_or_else(String::new, StagePlan::display_name);
         let place = explain::place(self.inputs.scope, &stage, id.step);
         let (session, now) = (self.inputs.session, self.inputs.options.now);
@@ -484,7 +528,7 @@ impl Solver<'_> {
     /// Keeps what became of the steps, unless all of them were known: then the report before still tells more.
     fn keep_report(&self) -> Result<(), BuildError> {
         let reports: Vec<StepReport> = lock(&self.reports).values().cloned().collect();
-        if reports.iter().any(|report| !report.cached) {
+        if self.inputs.trial.is_none() && reports.iter().any(|report| !report.cached) {
             let key = explain::report_key(self.inputs.scope);
             let (session, now) = (self.inputs.session, self.inputs.options.now);
             session.put_record(&key, &record::encode(&reports), &[], now)?;
@@ -545,6 +589,9 @@ impl Solver<'_> {
                 tree
             }
         };
+        if self.inputs.trial.is_some() {
+            return Ok(tree);
+        }
         let payload = record::encode(&StepRecord { tree, network });
         for key in missing {
             self.inputs.session.put_record(
