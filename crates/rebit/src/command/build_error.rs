@@ -38,10 +38,19 @@ pub(crate) fn plan_error(file: &SourceFile, parsed: &Dockerfile, error: &PlanErr
 
 /// Shows why a build failed.
 pub(crate) fn build_error(file: &SourceFile, context: &Context, error: &BuildError) -> CommandError {
+    show(file, context, error, true)
+}
+
+/// Shows why a build failed that keeps nothing.
+pub(crate) fn trial_error(file: &SourceFile, context: &Context, error: &BuildError) -> CommandError {
+    show(file, context, error, false)
+}
+
+fn show(file: &SourceFile, context: &Context, error: &BuildError, kept: bool) -> CommandError {
     match error {
         BuildError::Interrupted => CommandError::new(error).with_exit(ExitKind::Interrupted),
         BuildError::Step { span, problem, .. } => {
-            let hint = hint_of(problem).map(str::to_owned).or_else(|| step_hint(context, problem));
+            let hint = hint_of(problem).map(str::to_owned).or_else(|| step_hint(context, problem, kept));
             let title = printable(&problem.to_string());
             at_place(file, *span, &title, &causes(problem, &title), hint.as_deref())
         }
@@ -55,7 +64,7 @@ pub(crate) fn build_error(file: &SourceFile, context: &Context, error: &BuildErr
     }
 }
 
-fn step_hint(context: &Context, problem: &StepProblem) -> Option<String> {
+fn step_hint(context: &Context, problem: &StepProblem, kept: bool) -> Option<String> {
     if let StepProblem::Sandbox(SandboxError::Exec { source, .. }) = problem
         && source.raw_os_error() == Some(ENOEXEC)
     {
@@ -63,7 +72,8 @@ fn step_hint(context: &Context, problem: &StepProblem) -> Option<String> {
         return Some(hint.to_owned());
     }
     if matches!(problem, StepProblem::Failed { .. }) {
-        return Some("`rebit debug` opens a shell in what it left".to_owned());
+        let debug = if kept { "`rebit debug`" } else { "after `rebit build`, `rebit debug`" };
+        return Some(format!("{debug} opens a shell in what it left"));
     }
     let StepProblem::SourceMissing { path, place } = problem else { return None };
     let clean = path.trim_start_matches('/').trim_start_matches("./");
