@@ -75,10 +75,7 @@ impl<'a> Ground<'a> {
         }
         changed.push(match self.elsewhere() {
             Some(directory) => {
-                format!(
-                    "directories: on another file system (`{}`), the base in one layer",
-                    directory.display()
-                )
+                format!("directories: on another file system (`{}`)", directory.display())
             }
             None => "directories: at another path".to_owned(),
         });

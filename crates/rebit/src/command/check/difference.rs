@@ -54,11 +54,9 @@ pub(super) fn between(
 fn what(before: &Node, after: &Node) -> String {
     let mut what = Vec::new();
     match (&before.kind, &after.kind) {
-        (Kind::File { object: a, size: m, .. }, Kind::File { object: b, size: n, .. }) => {
-            if a != b {
-                let sizes = if m == n { format!("{m} bytes") } else { format!("{m} and {n} bytes") };
-                what.push(format!("content ({sizes})"));
-            }
+        (Kind::File { object: a, size: m, .. }, Kind::File { object: b, size: n, .. }) if a != b => {
+            let sizes = if m == n { format!("{m} bytes") } else { format!("{m} and {n} bytes") };
+            what.push(format!("content ({sizes})"));
         }
         (Kind::Symlink { target: a }, Kind::Symlink { target: b }) if a != b => {
             let text = |target: &[u8]| printable(&String::from_utf8_lossy(target));
