@@ -96,7 +96,7 @@ COPY --from=tools /bin/busybox /again
     let changed = digest(world.run([&["build", "-q"], &flags[..], &["context"]].concat()));
     assert_eq!(world.ok(["run", &changed, "/bin/cat", "/mounted", "/extra/shown"]), "changed\nchanged\n");
     for (flag, code) in
-        [("extra", 2), ("extra=none", 1), ("extra=https://host/x", 1), ("extra=store:UPPER", 2)]
+        [("extra", 2), ("extra=none", 1), ("extra=https://host.invalid/x.git?x", 2), ("extra=store:UPPER", 2)]
     {
         assert_eq!(world.run(["build", "-q", "--build-context", flag, "context"]).code, code, "{flag}");
     }

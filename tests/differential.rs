@@ -5,8 +5,8 @@
 
 mod case;
 mod context;
-mod daemon;
-mod image;
+pub(crate) mod daemon;
+pub(crate) mod image;
 mod tar;
 
 use std::fmt::Write as _;

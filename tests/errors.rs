@@ -35,12 +35,21 @@ fn errors_in_a_dockerfile_show_their_place() {
     check("FROM busybox\nRUNN true\n", &["unknown-instruction", "Dockerfile:2:1", "RUN"]);
     check("FROM busybox\nCOPY none /x\n", &["`none` does not exist in the build context", "Dockerfile:2:1"]);
     check("FROM busybox\nCOPY hidden /x\n", &["`hidden` does not exist", ".dockerignore"]);
+    world.write("context/requirements.txt", "");
+    check("FROM busybox\nCOPY requirments.txt /x\n", &["hint: did you mean `requirements.txt`?"]);
+    check("FROM busybox\nCOPY ./hiden /x\n", &["`./hiden` does not exist"]);
+    check(
+        "FROM busybox AS builder\nFROM busybox\nCOPY --from=bulder /etc/passwd /\n",
+        &["`bulder:latest` is not available", "hint: did you mean the stage `builder`?"],
+    );
+    let secret = "FROM busybox\nRUN --mount=type=secret,id=token,required true\n";
+    check(secret, &["the secret `token` was not given", "--secret id=token,src=FILE"]);
     check("FROM busybox\nRUN true\nRUN echo said; exit 7\n", &["exit code 7", "Dockerfile:3:1", "said"]);
     check("FROM busybox\nRUN [\"/none\"]\n", &["/none", "Dockerfile:2:1"]);
     check("FROM nothing:1\n", &["base image `nothing:1` is not available", "Dockerfile:1:6", "rebit import"]);
     check(
         "FROM busybox\nRUN --security=insecure true\n",
-        &["RUN --security=insecure is not allowed", "Dockerfile:2:5"],
+        &["RUN --security=insecure is not allowed", "Dockerfile:2:5", "--allow security.insecure"],
     );
     check("FROM busybox\nRUN echo > /tmp/.wh.x\n", &["`/tmp/.wh.x` cannot be in an image", "Dockerfile:2:1"]);
     check("FROM busybox\nUSER nobody\nRUN true\n", &["no user `nobody`", "Dockerfile:3:1"]);

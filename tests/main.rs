@@ -5,6 +5,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
+mod applications;
 mod build;
 mod caches;
 mod calculator;
@@ -18,6 +19,7 @@ mod errors;
 mod images;
 mod mounts;
 mod options;
+mod remote;
 mod store;
 mod support;
 mod tidy;

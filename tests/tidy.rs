@@ -10,6 +10,7 @@ const MAY_DEPEND_ON: &[(&str, &[&str])] = &[
     ("rebit-oci", &[]),
     ("rebit-dockerfile", &[]),
     ("rebit-sandbox", &[]),
+    ("rebit-remote", &["rebit-dockerfile"]),
     ("rebit-layer", &["rebit-oci"]),
     ("rebit-store", &["rebit-oci"]),
     ("rebit-image", &["rebit-layer", "rebit-oci", "rebit-store"]),
@@ -25,6 +26,7 @@ const MAY_DEPEND_ON: &[(&str, &[&str])] = &[
             "rebit-image",
             "rebit-layer",
             "rebit-oci",
+            "rebit-remote",
             "rebit-sandbox",
             "rebit-store",
         ],
@@ -38,6 +40,8 @@ const CONFINED: &[(&str, &[&str])] = &[
     ("clap", &["rebit"]),
     ("gzip-v1", &["rebit-layer"]),
     ("seccompiler", &["rebit-sandbox"]),
+    ("ureq", &["rebit-remote"]),
+    ("rustls", &["rebit-remote"]),
 ];
 
 /// Longest source file, in lines.

@@ -8,14 +8,14 @@ use std::time::Duration;
 use crate::support::{self, Ended};
 
 /// Ends when it is dropped.
-pub(super) struct Daemon {
+pub(crate) struct Daemon {
     child: Child,
     directory: PathBuf,
 }
 
 impl Daemon {
     /// Starts it below `directory`; says why when that is not possible here.
-    pub(super) fn start(directory: &Path) -> Option<Self> {
+    pub(crate) fn start(directory: &Path) -> Option<Self> {
         if !["dockerd", "docker"].iter().all(|program| support::has(program)) {
             return None;
         }
@@ -40,7 +40,7 @@ impl Daemon {
         None
     }
 
-    pub(super) fn run<'a>(&self, args: impl IntoIterator<Item = &'a str>) -> Ended {
+    pub(crate) fn run<'a>(&self, args: impl IntoIterator<Item = &'a str>) -> Ended {
         // The client of the distribution's package fits its daemon; another one may be earlier in the path.
         let packaged = Path::new("/usr/bin/docker");
         let mut command = Command::new(if packaged.is_file() { packaged } else { Path::new("docker") });

@@ -8,7 +8,7 @@ use std::path::Path;
 use super::tar::{self, Entry};
 
 /// Paths such as `/etc/passwd` and entries such as `config.Env`, with what is there.
-pub(super) type Listing = BTreeMap<String, String>;
+pub(crate) type Listing = BTreeMap<String, String>;
 
 /// The entries of a config that a Dockerfile determines.
 const CONFIG: [&str; 12] = [
@@ -36,7 +36,7 @@ struct Node {
 }
 
 /// Reads an archive of `docker save` or of `rebit export`.
-pub(super) fn list(archive: &Path) -> Listing {
+pub(crate) fn list(archive: &Path) -> Listing {
     let bytes = fs::read(archive).unwrap();
     let members: BTreeMap<String, Entry<'_>> =
         tar::entries(&bytes).into_iter().map(|entry| (entry.path.clone(), entry)).collect();

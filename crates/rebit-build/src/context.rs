@@ -16,13 +16,14 @@ use rebit_oci::ObjectId;
 use rebit_store::{Session, StatKey};
 
 use crate::error::BuildError;
+use crate::op::copy::prune;
 
 /// A build context that is read when a step needs it.
 #[derive(Debug)]
 pub struct Context {
     /// Where its files are.
     pub root: ContextRoot,
-    /// What is left out of a directory.
+    /// What is left out.
     pub ignore: Ignore,
     /// How modes are taken.
     pub modes: ModePolicy,
@@ -33,7 +34,7 @@ pub struct Context {
 pub enum ContextRoot {
     /// In a directory.
     Directory(PathBuf),
-    /// In the store: the context was an archive, or there is none.
+    /// In the store: the context was an archive or came from git, or there is none.
     Tree(Arc<Tree>),
 }
 
@@ -79,7 +80,13 @@ impl Context {
         let directory = match &self.root {
             ContextRoot::Directory(directory) => directory,
             ContextRoot::Tree(tree) => {
-                let mut tree = Tree::clone(tree);
+                let mut tree = if self.ignore.is_empty() {
+                    Tree::clone(tree)
+                } else {
+                    let kept = |path: &str| !self.ignore.matches(path);
+                    let pruned = prune(tree, &TreePath::root(), kept);
+                    pruned.map_err(|problem| BuildError::Archive { source: problem.into() })?.0
+                };
                 tree.set_mtimes(epoch);
                 return Ok(Walked { tree, report: Report::new(), files_read: 0 });
             }

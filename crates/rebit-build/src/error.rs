@@ -10,6 +10,7 @@ use rebit_oci::object::ObjectError;
 use rebit_sandbox::{Exit, SandboxError};
 use rebit_store::StoreError;
 
+use crate::remote::RemoteError;
 use crate::user::UserError;
 
 /// A build that did not end with an image.
@@ -22,6 +23,15 @@ pub enum BuildError {
         step: String,
         /// The place in the Dockerfile.
         span: Span,
+        /// Why.
+        #[source]
+        problem: StepProblem,
+    },
+    /// A context that a stage starts from cannot be used.
+    #[error("cannot start from the context `{name}`")]
+    BaseContext {
+        /// Its name.
+        name: String,
         /// Why.
         #[source]
         problem: StepProblem,
@@ -145,6 +155,9 @@ pub enum StepProblem {
         /// Its name.
         id: String,
     },
+    /// A source that comes over the network is not to be had.
+    #[error("{0}")]
+    Remote(#[from] RemoteError),
     /// A user or group is not known.
     #[error(transparent)]
     User(#[from] UserError),

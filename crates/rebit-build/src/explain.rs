@@ -186,6 +186,9 @@ pub struct StepReport {
     pub cached: bool,
     /// Why not; empty when it was.
     pub reasons: Vec<String>,
+    /// What it took from the network, each with the checksum or commit that it was.
+    #[serde(default)]
+    pub remotes: Vec<String>,
 }
 
 #[cfg(test)]

@@ -4,6 +4,7 @@
 //! printed ([`Graph`] is serialisable) and is what the executor consumes.
 
 use rebit_dockerfile::Span;
+use rebit_dockerfile::remote::{GitSource, redacted};
 use rebit_oci::Digest;
 use rebit_oci::config::{ImageConfig, RunConfig};
 use rebit_sandbox::ResourceLimit;
@@ -108,6 +109,8 @@ pub enum Base {
     },
     /// An earlier stage, by its number in the file.
     Stage(usize),
+    /// The files of a context, by the name it was given (`--build-context`).
+    Context(String),
 }
 
 /// One instruction, ready to be executed.
@@ -340,6 +343,15 @@ impl CopyOp {
     pub fn has_paths(&self) -> bool {
         self.sources.iter().any(|source| matches!(source, SourcePath::Path(_)))
     }
+
+    /// The sources that come over the network, as people read them.
+    pub fn remotes(&self) -> impl Iterator<Item = String> {
+        self.sources.iter().filter_map(|source| match source {
+            SourcePath::Url(url) => Some(url.to_string()),
+            SourcePath::Git(git) => Some(git.to_string()),
+            SourcePath::Path(_) | SourcePath::Inline { .. } => None,
+        })
+    }
 }
 
 /// One source of a copy.
@@ -354,6 +366,60 @@ pub enum SourcePath {
         /// Its content.
         content: String,
     },
+    /// A file that a URL leads to (`ADD`).
+    Url(UrlSource),
+    /// Files of a git repository (`ADD`).
+    Git(GitFiles),
+}
+
+/// A file that a URL leads to.
+#[derive(Debug, Clone, Serialize)]
+pub struct UrlSource {
+    /// The URL; shown without credentials.
+    #[serde(serialize_with = "without_credentials")]
+    pub url: String,
+    /// What it has to be.
+    pub checksum: Option<Digest>,
+    /// The name that it has in a directory.
+    pub name: String,
+    /// Whether it is unpacked when it is an archive.
+    pub unpack: bool,
+}
+
+impl std::fmt::Display for UrlSource {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&redacted(&self.url))?;
+        self.checksum.as_ref().map_or(Ok(()), |checksum| write!(f, " ({checksum})"))
+    }
+}
+
+/// Files of a git repository.
+#[derive(Debug, Clone, Serialize)]
+pub struct GitFiles {
+    /// The repository and what is wanted of it; shown without credentials.
+    #[serde(serialize_with = "in_words")]
+    pub source: GitSource,
+    /// The commit that it has to be, or its first digits.
+    pub checksum: Option<String>,
+    /// Whether submodules are taken.
+    pub submodules: bool,
+    /// Whether `.git` is kept.
+    pub keep_git_dir: bool,
+}
+
+impl std::fmt::Display for GitFiles {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}", self.source)?;
+        self.checksum.as_ref().map_or(Ok(()), |checksum| write!(f, " (commit {checksum})"))
+    }
+}
+
+fn without_credentials<S: serde::Serializer>(url: &str, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_str(&redacted(url))
+}
+
+fn in_words<S: serde::Serializer>(source: &GitSource, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_str(source)
 }
 
 /// The tree that a copy reads.

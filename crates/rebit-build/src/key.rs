@@ -98,6 +98,9 @@ pub(crate) fn copy_definition(op: &CopyOp, lower: TreeId, source: Option<TreeId>
                 preimage.add("inline name", name);
                 preimage.add("inline content", content);
             }
+            // They come with the build context, which has no identity before it is read: what they give is in the other key.
+            SourcePath::Url(url) => preimage.add("url", url.to_string()),
+            SourcePath::Git(git) => preimage.add("repository", git.to_string()),
         }
     }
     preimage

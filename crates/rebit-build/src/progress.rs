@@ -28,6 +28,13 @@ pub enum Event<'a> {
         /// What.
         text: String,
     },
+    /// Something is being fetched over the network.
+    Fetching {
+        /// The step that needs it.
+        id: StepId,
+        /// What, in words.
+        text: &'a str,
+    },
     /// The root file system of a step is being written to disk.
     Unpacking {
         /// The step that needs it.

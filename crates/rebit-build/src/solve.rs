@@ -25,6 +25,7 @@ use crate::op::run::{HostNetwork, RunEnvironment, describe, is_stop, run};
 use crate::op::{check_names, copy, directory};
 use crate::progress::{Event, Progress, StepId};
 use crate::record::{self, StepRecord};
+use crate::remote::Remote;
 use crate::schedule;
 use crate::snapshot::Checkouts;
 use crate::time::rfc3339;
@@ -43,6 +44,8 @@ pub struct BuildInputs<'a> {
     pub context: &'a Context,
     /// Further contexts by name.
     pub contexts: &'a BTreeMap<String, Context>,
+    /// Where sources that come over the network are had from.
+    pub remote: &'a Remote<'a>,
     /// What runs processes.
     pub runner: &'a Runner,
     /// Who listens.
@@ -169,6 +172,7 @@ fn solve<T>(graph: &Graph, inputs: &BuildInputs<'_>, finish: Finish<'_, T>) -> R
         empty,
         read: Mutex::default(),
         reports: Mutex::default(),
+        remotes: Mutex::default(),
         done: Mutex::default(),
     };
     schedule::run::<BuildError>(&graph.needs(), inputs.options.jobs, &|place| {
@@ -217,19 +221,21 @@ pub(crate) struct StageState {
     pub(crate) history: Vec<History>,
 }
 
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-struct Solver<'a> {
-    graph: &'a Graph,
-    inputs: &'a BuildInputs<'a>,
+pub(crate) struct Solver<'a> {
+    pub(crate) graph: &'a Graph,
+    pub(crate) inputs: &'a BuildInputs<'a>,
     trees: &'a Trees<'a>,
     environment: RunEnvironment<'a>,
     empty: TreeId,
     /// Contexts that were read, by name; the build context has none.
     read: Mutex<BTreeMap<Option<String>, Arc<Tree>>>,
     reports: Mutex<BTreeMap<StepId, StepReport>>,
+    /// What steps took from the network.
+    pub(crate) remotes: Mutex<BTreeMap<StepId, Vec<String>>>,
     /// Stages by their number in the file.
     done: Mutex<BTreeMap<usize, StageState>>,
 }
@@ -243,41 +249,22 @@ impl Solver<'_> {
             }
             let id = StepId { stage: place, step: number };
             let after = self.overseen(id, stage, step, &state).map_err(|problem| match problem {
-                problem if is_stop(&problem) => BuildError::Interrupted,
+                problem if is_stop(&problem) || self.inputs.stop.is_stopped() => BuildError::Interrupted,
                 problem => BuildError::Step { step: step.text.clone(), span: step.span, problem },
             })?;
-            let changed = after != state.tree;
-            if changed {
-                state.layers.push(LayerSource::Made { lower: state.tree, upper: after });
-                state.chain.push(after);
-                state.tree = after;
-            }
-            state.history.push(History {
-                created: Some(rfc3339(self.graph.epoch)),
-                created_by: Some(step.created_by.clone()),
-                empty_layer: !changed,
-                ..History::default()
-            });
+            self.add_layer(&mut state, after, step.created_by.clone());
         }
         Ok(state)
     }
 
     fn base(&self, stage: &StagePlan) -> Result<StageState, BuildError> {
         match &stage.base {
-            Base::Scratch => Ok(StageState {
-                base: ImageConfig {
-                    variant: stage.platform.variant.clone(),
-                    ..ImageConfig::scratch(&stage.platform.architecture, &stage.platform.os)
-                },
-                layers: Vec::new(),
-                chain: Vec::new(),
-                tree: self.empty,
-                history: Vec::new(),
-            }),
+            Base::Scratch => Ok(self.nothing(stage)),
             Base::Stage(number) => match lock(&self.done).get(number) {
                 Some(state) => Ok(state.clone()),
                 None => unreachable!("a plan lists a stage after what it starts from"),
             },
+            Base::Context(name) => self.base_of_context(stage, name),
             Base::Image { manifest, .. } => {
                 let missing = BuildError::BaseMissing { manifest: *manifest };
                 let image = self.inputs.images.image(manifest).ok_or(missing)?;
@@ -307,6 +294,48 @@ impl Solver<'_> {
             Some(tree) => Ok(tree),
             None => Ok(trial.overseer.after(id, self.step(id, stage, step, state)?)),
         }
+    }
+
+    /// A stage that starts from nothing.
+    fn nothing(&self, stage: &StagePlan) -> StageState {
+        StageState {
+            base: ImageConfig {
+                variant: stage.platform.variant.clone(),
+                ..ImageConfig::scratch(&stage.platform.architecture, &stage.platform.os)
+            },
+            layers: Vec::new(),
+            chain: Vec::new(),
+            tree: self.empty,
+            history: Vec::new(),
+        }
+    }
+
+    /// A stage that starts from the files of a context: one layer of them, and an empty config.
+    fn base_of_context(&self, stage: &StagePlan, name: &str) -> Result<StageState, BuildError> {
+        let tree = self.context_of(Some(name)).and_then(|tree| {
+            let empty = self.trees.load(&self.empty)?;
+            self.settle(self.empty, &empty, &tree)
+        });
+        let tree = tree.map_err(|problem| BuildError::BaseContext { name: name.to_owned(), problem })?;
+        let mut state = self.nothing(stage);
+        self.add_layer(&mut state, tree, format!("FROM {name}"));
+        Ok(state)
+    }
+
+    /// Puts the tree after a step on top of a stage, if it is another one, and tells the history.
+    fn add_layer(&self, state: &mut StageState, after: TreeId, created_by: String) {
+        let changed = after != state.tree;
+        if changed {
+            state.layers.push(LayerSource::Made { lower: state.tree, upper: after });
+            state.chain.push(after);
+            state.tree = after;
+        }
+        state.history.push(History {
+            created: Some(rfc3339(self.graph.epoch)),
+            created_by: Some(created_by),
+            empty_layer: !changed,
+            ..History::default()
+        });
     }
 
     fn step(
@@ -375,7 +404,9 @@ impl Solver<'_> {
             Some(tree) => self.trees.load(&tree)?,
             None => self.context_tree(op)?,
         };
-        let selection = copy::select(op, &tree, self.inputs.session, epoch, &self.place_name(&op.from))?;
+        let fetched = self.fetch(id, op)?;
+        let place = self.place_name(&op.from);
+        let selection = copy::select(op, &tree, &fetched, self.inputs.session, epoch, &place)?;
         let mut content = key::copy_content(op, lower, epoch);
         selection.describe(&mut content);
         let mut keys = vec![content];
@@ -521,7 +552,9 @@ impl Solver<'_> {
     fn note_report(&self, id: StepId, cached: bool, reasons: &[String]) {
         let Some(stage) = self.stage_of(id) else { return };
         let step = stage.steps.get(id.step).map_or_else(String::new, |step| step.text.clone());
-        let report = StepReport { stage: stage.display_name(), step, cached, reasons: reasons.to_vec() };
+        let remotes = lock(&self.remotes).get(&id).cloned().unwrap_or_default();
+        let report =
+            StepReport { stage: stage.display_name(), step, cached, reasons: reasons.to_vec(), remotes };
         lock(&self.reports).insert(id, report);
     }
 

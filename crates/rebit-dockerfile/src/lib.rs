@@ -10,6 +10,7 @@
 //! - [`expand`] replaces variables and removes quotes, by the rules of BuildKit's shell lexer. The planner calls it with the
 //!   values in force at that instruction. Its module docs say which instructions and which of their parts are expanded.
 //! - [`mount`], [`mode`] and [`duration`] give types to values that are complete only after expansion.
+//! - [`remote`] tells addresses (URLs and git repositories) from paths.
 //! - [`ignore`] is `.dockerignore`; [`glob`] is the wildcard of `COPY` and `ADD` sources.
 //!
 //! ```
@@ -46,6 +47,7 @@ pub mod mode;
 pub mod mount;
 pub mod outline;
 mod parse;
+pub mod remote;
 pub mod span;
 mod suggest;
 mod words;

@@ -1,6 +1,7 @@
 //! What this process is given: environment, home, clock, platform. Nothing else in the program looks at them.
 
 use std::env;
+use std::io::Read as _;
 use std::path::PathBuf;
 use std::time::SystemTime;
 
@@ -55,11 +56,16 @@ pub(crate) fn now() -> SystemTime {
     SystemTime::now()
 }
 
-/// `SOURCE_DATE_EPOCH` of the environment.
-pub(crate) fn source_date_epoch() -> Result<Option<i64>, CommandError> {
+/// `SOURCE_DATE_EPOCH` of the environment; `context` means the time that is given, if there is one.
+pub(crate) fn source_date_epoch(context: Option<i64>) -> Result<Option<i64>, CommandError> {
     let Some(text) = env::var_os("SOURCE_DATE_EPOCH").filter(|text| !text.is_empty()) else {
         return Ok(None);
     };
+    if text == "context"
+        && let Some(epoch) = context
+    {
+        return Ok(Some(epoch));
+    }
     let epoch =
         text.to_str().and_then(|text| text.parse().ok()).filter(|epoch| (0..=MAX_EPOCH).contains(epoch));
     let invalid =
@@ -100,6 +106,74 @@ pub(crate) fn native_platform() -> BuildPlatform {
 pub(crate) fn parse_platform(text: &str) -> Result<BuildPlatform, CommandError> {
     text.parse()
         .map_err(|error: rebit_build::platform::ParsePlatformError| CommandError::usage(error.to_string()))
+}
+
+/// The proxies that the environment names. `HTTP_PROXY` in capitals may come from a request to a web server, and is taken as long
+/// as this is not its program.
+pub(crate) fn proxies() -> rebit_remote::Proxies {
+    let value = |names: &[&str]| names.iter().find_map(|name| env::var(name).ok().filter(|v| !v.is_empty()));
+    let is_cgi = env::var_os("REQUEST_METHOD").is_some();
+    rebit_remote::Proxies {
+        http: value(if is_cgi { &["http_proxy"] } else { &["http_proxy", "HTTP_PROXY"] }),
+        https: value(&["https_proxy", "HTTPS_PROXY"]),
+        except: value(&["no_proxy", "NO_PROXY"]),
+    }
+}
+
+/// Where distributions keep the certificates of authorities.
+const AUTHORITIES: [&str; 5] = [
+    "/etc/ssl/certs/ca-certificates.crt",
+    "/etc/pki/tls/certs/ca-bundle.crt",
+    "/etc/ssl/ca-bundle.pem",
+    "/etc/pki/ca-trust/extracted/pem/tls-ca-bundle.pem",
+    "/etc/ssl/cert.pem",
+];
+/// Most bytes of a file of certificates.
+const MAX_AUTHORITIES: u64 = 16 << 20;
+
+/// The file and the directory of further authorities: `SSL_CERT_FILE`, `SSL_CERT_DIR`.
+pub(crate) fn further_authorities() -> (Option<PathBuf>, Option<PathBuf>) {
+    let path = |name: &str| env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
+    (path("SSL_CERT_FILE"), path("SSL_CERT_DIR"))
+}
+
+/// The certificates of the machine's authorities and of those that the environment names, as PEM. What cannot be read is left out: a
+/// server that needs it is not trusted.
+pub(crate) fn authorities() -> Vec<u8> {
+    let mut files: Vec<PathBuf> = Vec::new();
+    files.extend(AUTHORITIES.iter().map(PathBuf::from).find(|path| path.is_file()));
+    let (file, directories) = further_authorities();
+    files.extend(file);
+    for directory in directories.iter().flat_map(env::split_paths) {
+        let entries = std::fs::read_dir(directory).into_iter().flatten().flatten();
+        files.extend(entries.map(|entry| entry.path()).filter(|path| path.is_file()));
+    }
+    let mut pem = Vec::new();
+    for path in files {
+        if let Ok(file) = std::fs::File::open(path) {
+            let mut content = Vec::new();
+            if file.take(MAX_AUTHORITIES).read_to_end(&mut content).is_ok() {
+                pem.extend(content);
+                pem.push(b'\n');
+            }
+        }
+    }
+    pem
+}
+
+/// Where programs are looked for.
+pub(crate) fn search_path() -> std::ffi::OsString {
+    env::var_os("PATH").unwrap_or_else(|| "/usr/local/bin:/usr/bin:/bin".into())
+}
+
+/// The user's SSH agent.
+pub(crate) fn ssh_agent() -> Option<PathBuf> {
+    env::var_os("SSH_AUTH_SOCK").filter(|path| !path.is_empty()).map(PathBuf::from)
+}
+
+/// The user's list of SSH hosts.
+pub(crate) fn known_hosts() -> Option<PathBuf> {
+    env::var_os("HOME").map(|home| PathBuf::from(home).join(".ssh/known_hosts"))
 }
 
 /// How many processors this process may use.

@@ -126,22 +126,43 @@ impl From<rebit_store::StoreError> for CommandError {
     }
 }
 
-/// The first trouble of the store or its disk among an error and its causes, and what to do about it.
+const DISK_FULL: &str = "free some space, or let `rebit gc` remove what no image needs";
+
+/// The first trouble of the store, its disk or the network among an error and its causes, and what to do about it.
 pub(crate) fn hint_of(error: &(dyn Error + 'static)) -> Option<&'static str> {
     let mut next: Option<&(dyn Error + 'static)> = Some(error);
     while let Some(error) = next {
-        if let Some(hint) = error.downcast_ref::<rebit_store::StoreError>().and_then(store_hint) {
-            return Some(hint);
+        let hint = error.downcast_ref::<rebit_store::StoreError>().and_then(store_hint);
+        let hint = hint.or_else(|| error.downcast_ref::<rebit_build::RemoteError>().and_then(remote_hint));
+        let hint = hint.or_else(|| error.downcast_ref().and_then(crate::network::http_hint));
+        let hint = hint.or_else(|| error.downcast_ref().and_then(crate::network::git_hint));
+        if hint.is_some() {
+            return hint;
+        }
+        let kind = error.downcast_ref::<std::io::Error>().map(std::io::Error::kind);
+        if kind == Some(std::io::ErrorKind::StorageFull) {
+            return Some(DISK_FULL);
         }
         next = error.source();
     }
     None
 }
 
+fn remote_hint(error: &rebit_build::RemoteError) -> Option<&'static str> {
+    use rebit_build::RemoteError as E;
+    match error {
+        E::Offline { .. } => Some("a build with a network brings it into the store"),
+        E::Unpinned { .. } => Some(
+            "what has a checksum, or is a commit in full, is taken from the store when it is known there",
+        ),
+        _ => None,
+    }
+}
+
 fn store_hint(error: &rebit_store::StoreError) -> Option<&'static str> {
     use rebit_store::StoreError as E;
     match error {
-        E::DiskFull { .. } => Some("free some space, or let `rebit gc` remove what no image needs"),
+        E::DiskFull { .. } => Some(DISK_FULL),
         E::Full { .. } => Some("raise --store-limit, or let `rebit gc` remove what no image needs"),
         E::CorruptObject { .. } | E::CorruptBlob { .. } => {
             Some("`rebit fsck` names everything that is damaged")

@@ -127,13 +127,13 @@ pub(crate) struct Build {
 /// What `build` and `plan` have in common: the input.
 #[derive(Debug, Args)]
 pub(crate) struct BuildSource {
-    /// What COPY and ADD read from: a directory, a tar archive, or - for one on standard input (or a Dockerfile without a context).
+    /// What COPY and ADD read from: a directory, a tar archive, a git repository (URL[#REF[:DIR]]), the URL of an archive or Dockerfile, or - for one on standard input.
     #[arg(value_name = "CONTEXT")]
     pub(crate) context: String,
     /// The Dockerfile [default: CONTEXT/Dockerfile].
     #[arg(short, long, value_name = "FILE")]
     pub(crate) file: Option<PathBuf>,
-    /// Name a further context for FROM, COPY --from and RUN --mount; PLACE is a directory, docker-image://IMAGE or store:IMAGE.
+    /// Name a further context for FROM, COPY --from and RUN --mount; PLACE is a directory, a git repository, the URL of an archive, docker-image://IMAGE, store:IMAGE or oci-layout://DIR[:TAG].
     #[arg(long = "build-context", value_name = "NAME=PLACE")]
     pub(crate) build_contexts: Vec<String>,
     /// The stage to build [default: the last].
@@ -148,7 +148,7 @@ pub(crate) struct BuildSource {
     /// The platform of the image [default: this machine's].
     #[arg(long, value_name = "OS/ARCH")]
     pub(crate) platform: Option<String>,
-    /// The network of RUN steps: `none` cuts them off.
+    /// The network of RUN steps: `none` cuts them off, and the build takes nothing from the network that is not in the store.
     #[arg(long, value_enum, default_value_t)]
     pub(crate) network: NetworkFlag,
     /// Add a line to /etc/hosts of RUN steps.

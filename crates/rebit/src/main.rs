@@ -8,6 +8,7 @@ mod diagnostics;
 mod environment;
 mod error;
 mod flags;
+mod network;
 mod output;
 mod progress;
 mod settings;

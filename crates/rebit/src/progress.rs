@@ -196,6 +196,7 @@ impl Progress for Reporter {
                 self.note(&format!("context: {entries} entries, {}, {files_read} files read", size(bytes)));
             }
             Event::ContextNotice { text } => self.note(&format!("note: context: {text}")),
+            Event::Fetching { id, text } => self.note(&format!("{}: {}", self.label(id).1, printable(text))),
             Event::Unpacking { .. } => {}
             Event::Started { id, reasons } => self.started(id, reasons),
             Event::Output { id, bytes, .. } => self.output(id, bytes),
@@ -218,6 +219,11 @@ impl Reporter {
                 json!({"event": "context", "entries": entries, "bytes": bytes, "files_read": files_read})
             }
             Event::ContextNotice { text } => json!({"event": "context notice", "text": text}),
+            Event::Fetching { id, text } => {
+                let mut value = step("fetching", id);
+                value["text"] = json!(text);
+                value
+            }
             Event::Unpacking { id } => step("unpacking", id),
             Event::Started { id, reasons } => {
                 let mut value = step("started", id);

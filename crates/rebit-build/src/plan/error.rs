@@ -87,6 +87,9 @@ pub enum PlanProblem {
         /// What it should be.
         expected: &'static str,
     },
+    /// The address of a git repository that cannot be meant.
+    #[error(transparent)]
+    Remote(#[from] rebit_dockerfile::remote::RemoteSourceError),
     /// A `--mount` that cannot be used.
     #[error("the mount cannot be used")]
     Mount(#[from] rebit_dockerfile::mount::MountError),

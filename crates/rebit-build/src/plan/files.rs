@@ -3,10 +3,11 @@
 use rebit_dockerfile::ignore::Ignore;
 use rebit_dockerfile::instruction::{Add, Copy, Files, Source};
 use rebit_dockerfile::mode::ChmodMode;
-use rebit_dockerfile::{Instruction, Node, Span, Spanned};
+use rebit_dockerfile::{Instruction, Node, Spanned};
 
+use super::remote::{self, RemoteFlags};
 use super::stage::StageState;
-use super::{NamedContext, PlanError, PlanProblem, Planner, metadata, unsupported};
+use super::{NamedContext, PlanError, PlanProblem, Planner, metadata};
 use crate::graph::{CopyOp, CopySource, Op, SourcePath};
 
 pub(super) fn plan_copy(
@@ -19,7 +20,7 @@ pub(super) fn plan_copy(
         Some(name) => copy_source(planner, state, name)?,
         None => CopySource::Context,
     };
-    let how = How { unpack: false, parents: copy.parents };
+    let how = How { unpack: false, parents: copy.parents, remote: None };
     plan_files(planner, state, node, &copy.files, from, how)
 }
 
@@ -29,40 +30,17 @@ pub(super) fn plan_add(
     node: &Node<Instruction>,
     add: &Add,
 ) -> Result<(), PlanError> {
-    if let Some(checksum) = &add.checksum {
-        check_checksum(planner, state, &add.files, checksum.span)?;
-    }
-    if add.keep_git_dir.is_some() {
-        return Err(unsupported(node.span, "ADD --keep-git-dir"));
-    }
-    let how = How { unpack: add.unpack.unwrap_or(true), parents: false };
+    let remote = remote::flags(planner, state, add)?;
+    let how = How { unpack: add.unpack.unwrap_or(true), parents: false, remote: Some(remote) };
     plan_files(planner, state, node, &add.files, CopySource::Context, how)
-}
-
-/// A checksum is for one source, and that is a remote one.
-fn check_checksum(
-    planner: &Planner<'_>,
-    state: &StageState,
-    files: &Files,
-    span: Span,
-) -> Result<(), PlanError> {
-    let invalid =
-        |value: String, expected| PlanError { span, problem: PlanProblem::Invalid { value, expected } };
-    let needs_remote = |source| Err(invalid(source, "a remote source, which --checksum needs"));
-    match files.sources.as_slice() {
-        [Source::Path(word)] => {
-            let path = planner.expand(&state.scope, &word.value, word.span)?;
-            if is_remote(&path) { Ok(()) } else { needs_remote(path) }
-        }
-        [Source::Heredoc(heredoc)] => needs_remote(heredoc.name.clone()),
-        _ => Err(invalid("--checksum".to_owned(), "possible with more than one source")),
-    }
 }
 
 /// What the instructions do not have in common.
 struct How {
     unpack: bool,
     parents: bool,
+    /// How sources that come over the network are taken; `None` when they are not.
+    remote: Option<RemoteFlags>,
 }
 
 /// A stage by name or number, else an image.
@@ -111,14 +89,13 @@ fn plan_files(
     from: CopySource,
     how: How,
 ) -> Result<(), PlanError> {
-    let name = super::name_of(node);
     let excludes = excludes(files)?;
-    let mut sources = Vec::new();
-    for source in &files.sources {
-        sources.push(plan_source(planner, state, name, source)?);
-    }
     let dest = planner.expand(&state.scope, &files.dest.value, files.dest.span)?;
     let dest = destination(state, &dest);
+    let mut sources = Vec::new();
+    for source in &files.sources {
+        sources.push(plan_source(planner, state, how.remote.as_ref(), &dest, source)?);
+    }
     if sources.len() > 1 && !dest.ends_with('/') {
         let problem = PlanProblem::DestinationNotDirectory { dest };
         return Err(PlanError { span: files.dest.span, problem });
@@ -144,7 +121,7 @@ fn plan_files(
         let problem = PlanProblem::Invalid { value: owner.clone(), expected };
         return Err(PlanError { span: word.span, problem });
     }
-    let How { unpack, parents } = how;
+    let How { unpack, parents, .. } = how;
     let op = CopyOp { from, sources, dest, chown, chmod, unpack, excludes, parents, link };
     let created_by = node.text.clone();
     state.step(node, created_by, Op::Copy(op));
@@ -167,16 +144,16 @@ fn excludes(files: &Files) -> Result<Vec<String>, PlanError> {
 fn plan_source(
     planner: &Planner<'_>,
     state: &StageState,
-    instruction: &str,
+    remote: Option<&RemoteFlags>,
+    dest: &str,
     source: &Source,
 ) -> Result<SourcePath, PlanError> {
     match source {
         Source::Path(word) => {
             let path = planner.expand(&state.scope, &word.value, word.span)?;
-            if instruction == "ADD" && is_remote(&path) {
-                return Err(unsupported(word.span, format!("ADD of the remote source `{path}`")));
-            }
-            Ok(SourcePath::Path(path))
+            let found = remote::plan_remote(&path, remote, dest);
+            let found = found.map_err(|problem| PlanError { span: word.span, problem })?;
+            Ok(found.unwrap_or(SourcePath::Path(path)))
         }
         Source::Heredoc(heredoc) => {
             let mut content = heredoc.content();
@@ -189,10 +166,6 @@ fn plan_source(
             Ok(SourcePath::Inline { name: heredoc.name.clone(), content })
         }
     }
-}
-
-fn is_remote(path: &str) -> bool {
-    ["http://", "https://", "git://", "ssh://", "git@"].iter().any(|scheme| path.starts_with(scheme))
 }
 
 /// Makes a destination absolute; the slash at its end says that it is a directory.

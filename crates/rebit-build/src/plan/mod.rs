@@ -7,6 +7,7 @@ mod error;
 mod files;
 mod metadata;
 mod mounts;
+mod remote;
 mod run;
 mod scope;
 mod stage;
@@ -16,7 +17,7 @@ mod tests;
 use std::collections::{BTreeMap, BTreeSet};
 
 use rebit_dockerfile::instruction::{Arg, Dockerfile, From};
-use rebit_dockerfile::{Instruction, Node, Span};
+use rebit_dockerfile::{Node, Span};
 use rebit_oci::config::ImageConfig;
 use rebit_oci::{Digest, Reference};
 
@@ -31,6 +32,9 @@ pub(crate) use stage::DEFAULT_PATH;
 /// The epoch when nothing sets another: 1980-01-01, the earliest time that a zip archive can hold.
 pub const DEFAULT_EPOCH: i64 = 315_532_800;
 
+/// The build argument that says whether `.git` of a context from git is kept.
+pub const KEEP_GIT_DIR: &str = "BUILDKIT_CONTEXT_KEEP_GIT_DIR";
+
 /// What a plan depends on besides the file.
 #[derive(Debug, Clone)]
 pub struct PlanOptions {
@@ -44,6 +48,8 @@ pub struct PlanOptions {
     pub build_platform: BuildPlatform,
     /// The epoch asked for by the caller's environment.
     pub epoch: Option<i64>,
+    /// The epoch that `SOURCE_DATE_EPOCH=context` means: when the newest commit of the contexts from git was made.
+    pub context_epoch: Option<i64>,
     /// Labels to add to the image.
     pub labels: BTreeMap<String, String>,
     /// What names mean before they mean a stage or an image (`--build-context`).
@@ -104,7 +110,7 @@ pub fn plan(file: &Dockerfile, options: &PlanOptions, bases: &dyn Bases) -> Resu
     let unused = |name: &&String| {
         !planner.used_args.contains(*name)
             && !scope::PROXY_ARGS.contains(&name.as_str())
-            && name.as_str() != "SOURCE_DATE_EPOCH"
+            && !matches!(name.as_str(), "SOURCE_DATE_EPOCH" | KEEP_GIT_DIR)
     };
     let unused_build_args = options.build_args.keys().filter(unused).cloned().collect();
     let graph = Graph { stages, platform: options.platform.clone(), epoch: planner.epoch };
@@ -176,12 +182,17 @@ impl<'a> Planner<'a> {
                 None => return Ok(DEFAULT_EPOCH),
             },
         };
+        if text == "context"
+            && let Some(epoch) = self.options.context_epoch
+        {
+            return Ok(epoch.clamp(0, MAX_EPOCH));
+        }
         let epoch = text.parse().ok().filter(|epoch| (0..=MAX_EPOCH).contains(epoch));
         epoch.ok_or_else(|| PlanError {
             span: self.file.global_args.first().map_or(Span::default(), |node| node.span),
             problem: PlanProblem::Invalid {
                 value: text,
-                expected: "a SOURCE_DATE_EPOCH (seconds since 1970)",
+                expected: "a SOURCE_DATE_EPOCH (seconds since 1970, or `context` when the context is from git)",
             },
         })
     }
@@ -252,10 +263,7 @@ impl<'a> Planner<'a> {
                 let base = self.image_base(image, &platform).map_err(fail)?;
                 return Ok((base, platform));
             }
-            Some(NamedContext::Files) => {
-                let what = format!("FROM of the files of the context `{name}`");
-                return Err(fail(PlanProblem::Unsupported { what }));
-            }
+            Some(NamedContext::Files) => return Ok((Base::Context(name), platform)),
             None => {}
         }
         if let Some(earlier) = self.earlier_stage(&name, index) {
@@ -315,9 +323,4 @@ pub const MAX_EPOCH: i64 = 253_402_300_799;
 /// An instruction that is parsed but not executed.
 pub(super) fn unsupported(span: Span, what: impl Into<String>) -> PlanError {
     PlanError { span, problem: PlanProblem::Unsupported { what: what.into() } }
-}
-
-/// The name of an instruction, for messages.
-pub(super) fn name_of(node: &Node<Instruction>) -> &'static str {
-    node.value.name()
 }

@@ -39,6 +39,7 @@ fn options(args: &[(&str, &str)]) -> PlanOptions {
         platform: platform.clone(),
         build_platform: platform,
         epoch: None,
+        context_epoch: None,
         labels: BTreeMap::new(),
         contexts: BTreeMap::new(),
         offline: false,
@@ -264,9 +265,6 @@ fn what_is_not_executed_stops_the_plan_by_name() {
     };
     check("RUN --mount=type=ssh,uid=3 x", "RUN --mount=type=ssh with `mode`, `uid` or `gid`");
     check("RUN --device=a/b=c x", "RUN --device=a/b=c");
-    check("ADD https://host/x b", "ADD of the remote source `https://host/x`");
-    check("ADD --checksum=sha256:0 https://host/x b", "ADD of the remote source `https://host/x`");
-    check("ADD --keep-git-dir a b", "ADD --keep-git-dir");
 }
 
 #[test]
@@ -385,8 +383,8 @@ fn named_contexts_come_before_stages_and_images() {
     );
     assert_eq!(copies(stage)[0].from, CopySource::Named("files".into()));
     assert!(matches!(runs(stage)[0].sources().next(), Some(CopySource::Image { .. })));
-    let error = plan_with("FROM files\n", &options).unwrap_err().to_string();
-    assert_eq!(error, "FROM of the files of the context `files` is not supported");
+    let graph = plan_with("FROM files\n", &options).unwrap().graph;
+    assert!(matches!(&graph.target().unwrap().base, Base::Context(name) if name == "files"));
 }
 
 #[test]
@@ -407,4 +405,45 @@ fn signals_are_names_and_numbers() {
     for signal in ["SIGNONE", "0", "-1", "SIG", "RTMIN+99"] {
         assert_eq!(problem(&format!("FROM a\nSTOPSIGNAL {signal}\n")), format!("`{signal}` is not a signal"));
     }
+}
+
+#[test]
+fn sources_that_come_over_the_network_are_planned() {
+    let source = |line: &str| {
+        let stage = target(&format!("FROM scratch\nARG U=https://u:p@host\n{line}\n"));
+        let copy = copies(&stage)[0].clone();
+        copy.remotes().collect::<Vec<_>>().join(", ")
+    };
+    assert_eq!(source("ADD $U/f.tar /d/"), "https://host/f.tar");
+    assert_eq!(source("ADD a $U/x.git#v1:d git@h:y /d/"), "https://host/x.git#v1:d, git@h:y");
+    let digest = Digest::of(b"");
+    assert_eq!(source(&format!("ADD --checksum={digest} $U/f /f")), format!("https://host/f ({digest})"));
+    assert_eq!(source("ADD --checksum=AB $U/x.git /f"), "https://host/x.git (commit ab)");
+    let graph = graph("FROM scratch\nARG U=https://u:p@host\nADD $U/f $U/x.git?submodules=0 /d/\n");
+    let json = serde_json::to_string(&graph.target().unwrap().steps[1]).unwrap();
+    assert!(json.contains("https://host/f") && !json.contains("u:p") && !graph.reads_context(), "{json}");
+
+    let fails = |line: &str, expected: &str| {
+        let problem = problem(&format!("FROM scratch\n{line}\n"));
+        assert!(problem.contains(expected), "{line}: {problem}");
+    };
+    fails("ADD --keep-git-dir=true --checksum=ab https://h/x.git?keep-git-dir=0 /d", "what the address says");
+    fails("ADD --checksum=ab https://h/x.git?checksum=cd /d", "names both `cd` and `ab`");
+    fails("ADD --checksum=xyz https://h/x.git /d", "is not a commit");
+    fails("ADD --keep-git-dir=true file /d", "--keep-git-dir");
+    fails("ADD https://h/ /d/", "ends in the name of a file");
+    fails("COPY https://u:p@h/f /d", "`https://h/f` is not a path");
+}
+
+#[test]
+fn an_epoch_may_be_that_of_the_context() {
+    let epoch = |text: &str, args: &[(&str, &str)], context: Option<i64>| {
+        let options = PlanOptions { context_epoch: context, ..options(args) };
+        plan_with(text, &options).map(|planned| planned.graph.epoch)
+    };
+    let text = "FROM scratch\n";
+    assert_eq!(epoch(text, &[("SOURCE_DATE_EPOCH", "context")], Some(5)).unwrap(), 5);
+    assert_eq!(epoch("ARG SOURCE_DATE_EPOCH=context\nFROM scratch\n", &[], Some(5)).unwrap(), 5);
+    assert_eq!(epoch(text, &[], Some(5)).unwrap(), DEFAULT_EPOCH);
+    assert!(epoch(text, &[("SOURCE_DATE_EPOCH", "context")], None).is_err());
 }

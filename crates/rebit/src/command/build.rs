@@ -5,7 +5,7 @@ use std::io;
 use std::path::Path;
 use std::time::SystemTime;
 
-use rebit_build::{BuildInputs, BuildOptions, Graph, HostNetwork, NoCache, Progress, execute};
+use rebit_build::{BuildInputs, BuildOptions, Fetch, Graph, HostNetwork, NoCache, Progress, Remote, execute};
 use rebit_image::transport::ImageNames;
 use rebit_image::{Place, StoredImage};
 use rebit_layer::{Changeset, CheckoutOptions, Tree, Whiteouts, checkout};
@@ -19,7 +19,8 @@ use super::output_flag::{self, BuildOutput};
 use super::{UNNAMED, build_error, call, compression, store_name};
 use super::{limit_flag, secret_flag};
 use crate::error::CommandError;
-use crate::flags::{Build, Call, Flags, ProgressFlag};
+use crate::flags::{Build, Call, Flags, NetworkFlag, ProgressFlag};
+use crate::network::Network;
 use crate::output::{line, say, size};
 use crate::progress::Reporter;
 use crate::{environment, signal};
@@ -35,22 +36,26 @@ pub(crate) fn build(flags: &Flags, command: &Build) -> Result<(), CommandError> 
     let stop = signal::stop_flag()?;
     let store = environment::create_store(flags)?;
     let session = store.session()?;
-    let input = dockerfile::open(&command.source, &session)?;
+    let input = dockerfile::open(&command.source, &session, &stop)?;
     let quiet = matches!(progress, ProgressFlag::Quiet);
     let call = if command.check { Call::CHECK } else { command.call };
     if let Some(done) = call::answer(call, &input, command.source.target.as_deref(), quiet) {
         return done;
     }
     input.say(quiet)?;
-    let bases = StoreBases::new(&session);
+    let bases = StoreBases::new(&session, &input);
     let planned = dockerfile::plan(&command.source, &input, &bases)?;
     let reporter = Reporter::new(progress, &planned.graph);
     let now = environment::now();
+    let network = Network::new(secrets.agents.get("default").cloned(), &stop);
+    let offline = command.source.network == NetworkFlag::None;
+    let remote = Remote::new(&session, (!offline).then_some(&network as &dyn Fetch), now);
     let inputs = BuildInputs {
         session: &session,
         images: &bases,
         context: &input.context,
         contexts: &input.contexts,
+        remote: &remote,
         runner: &Runner::this_executable(),
         progress: &reporter as &dyn Progress,
         stop: &stop,

@@ -65,22 +65,40 @@ fn show(file: &SourceFile, context: &Context, error: &BuildError, kept: bool) ->
 }
 
 fn step_hint(context: &Context, problem: &StepProblem, kept: bool) -> Option<String> {
-    if let StepProblem::Sandbox(SandboxError::Exec { source, .. }) = problem
-        && source.raw_os_error() == Some(ENOEXEC)
-    {
-        let hint = "it may be for another kind of processor; an emulator such as qemu-user-static lets this machine execute it";
-        return Some(hint.to_owned());
+    match problem {
+        StepProblem::Sandbox(SandboxError::Exec { source, .. }) if source.raw_os_error() == Some(ENOEXEC) => {
+            let hint = "it may be for another kind of processor; an emulator such as qemu-user-static lets this machine execute it";
+            Some(hint.to_owned())
+        }
+        StepProblem::Failed { .. } if kept => Some("`rebit debug` opens a shell in what it left".to_owned()),
+        StepProblem::Failed { .. } => {
+            Some("after `rebit build`, `rebit debug` opens a shell in what it left".to_owned())
+        }
+        StepProblem::SourceMissing { path, place } if place == "the build context" => {
+            source_hint(context, path.trim_start_matches('/').trim_start_matches("./"))
+        }
+        StepProblem::NotGiven { what: "secret", id } => {
+            Some(format!("give it with `--secret id={id},src=FILE` or `--secret id={id},env=VARIABLE`"))
+        }
+        _ => None,
     }
-    if matches!(problem, StepProblem::Failed { .. }) {
-        let debug = if kept { "`rebit debug`" } else { "after `rebit build`, `rebit debug`" };
-        return Some(format!("{debug} opens a shell in what it left"));
-    }
-    let StepProblem::SourceMissing { path, place } = problem else { return None };
-    let clean = path.trim_start_matches('/').trim_start_matches("./");
+}
+
+/// Why a source is not there: it is left out, or it has another name.
+fn source_hint(context: &Context, path: &str) -> Option<String> {
     let ContextRoot::Directory(directory) = &context.root else { return None };
-    let ignored = place == "the build context" && context.ignore.matches(clean);
-    (ignored && directory.join(clean).exists())
-        .then(|| "the file is there, but .dockerignore leaves it out".to_owned())
+    if context.ignore.matches(path) && directory.join(path).exists() {
+        return Some("the file is there, but .dockerignore leaves it out".to_owned());
+    }
+    let path = path.trim_end_matches('/');
+    let (parent, name) = path.rsplit_once('/').unwrap_or(("", path));
+    let entries = std::fs::read_dir(directory.join(parent)).ok()?;
+    let mut names: Vec<String> =
+        entries.filter_map(|entry| entry.ok()?.file_name().into_string().ok()).collect();
+    names.sort();
+    let close = closest(name, names.iter().map(String::as_str))?;
+    let close = if parent.is_empty() { close.to_owned() } else { format!("{parent}/{close}") };
+    (!context.ignore.matches(&close)).then(|| format!("did you mean `{}`?", printable(&close)))
 }
 
 fn at_place(

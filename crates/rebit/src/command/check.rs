@@ -16,7 +16,7 @@ use rebit_sandbox::{Runner, StopFlag};
 use super::dockerfile::{self, StoreBases};
 use super::{build_error, compression, secret_flag};
 use crate::error::{CommandError, ExitKind};
-use crate::flags::{Check, Flags, ProgressFlag};
+use crate::flags::{Check, Flags, NetworkFlag, ProgressFlag};
 use crate::output::say;
 use crate::{environment, signal};
 use builds::{Bench, Failed, Part, Ran};
@@ -36,13 +36,14 @@ pub(crate) fn check(flags: &Flags, command: &Check) -> Result<(), CommandError> 
     let stop = signal::stop_flag()?;
     let store = environment::create_store(flags)?;
     let session = store.session()?;
-    let input = dockerfile::read(&command.source, quiet, &session)?;
-    let bases = StoreBases::new(&session);
+    let input = dockerfile::read(&command.source, quiet, &session, &stop)?;
+    let bases = StoreBases::new(&session, &input);
     let planned = dockerfile::plan(&command.source, &input, &bases)?;
     let ground = Ground::new(&store, &session)?;
     let bench = Bench {
         session: &session,
         ground: &ground,
+        offline: command.source.network == NetworkFlag::None,
         graph: &planned.graph,
         bases: &bases,
         input: &input,
@@ -109,10 +110,11 @@ fn moved(bench: &Bench<'_>, command: &Check, first: &Ran, second: &Ran) -> Resul
         || command.source.file.as_ref().is_some_and(|file| file.as_os_str() == "-");
     // Standard input was read to its end.
     if !piped {
-        let input = dockerfile::open(&command.source, bench.session)?;
+        let input = dockerfile::open(&command.source, bench.session, bench.stop)?;
         if input.file.text() != bench.input.file.text() {
             moved.push(format!("the Dockerfile `{}` was changed", input.file.name()));
-        } else if let Ok(planned) = dockerfile::plan(&command.source, &input, &StoreBases::new(bench.session))
+        } else if let Ok(planned) =
+            dockerfile::plan(&command.source, &input, &StoreBases::new(bench.session, &input))
         {
             moved.extend(moved_bases(bench.graph, &planned.graph));
         }

@@ -7,22 +7,26 @@ use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
 use rebit_build::graph::BuildPlatform;
-use rebit_build::plan::{Bases, BasesError, NamedContext, PlanOptions};
-use rebit_build::{Context, ContextRoot, Images, Planned};
+use rebit_build::plan::{Bases, BasesError, KEEP_GIT_DIR, NamedContext, PlanOptions};
+use rebit_build::{Context, ContextRoot, Fetch, Images, Planned, Remote};
 use rebit_dockerfile::ignore::Ignore;
 use rebit_dockerfile::lint::{self, BaseFacts, LintOptions};
+use rebit_dockerfile::remote::redacted;
 use rebit_dockerfile::{Check, Diagnostic, MAX_FILE_BYTES, Parsed, SourceFile};
 use rebit_image::StoredImage;
-use rebit_layer::ModePolicy;
+use rebit_layer::{ModePolicy, Tree};
 use rebit_oci::config::ImageConfig;
 use rebit_oci::{Digest, Reference};
+use rebit_sandbox::StopFlag;
 use rebit_store::Session;
 
+use super::context::Named;
 use super::{build_error, context, limit_flag};
 use crate::diagnostics::render_diagnostic;
 use crate::environment;
 use crate::error::CommandError;
 use crate::flags::{BuildSource, ContextModes, NetworkFlag};
+use crate::network::Network;
 use crate::output::say;
 
 /// A Dockerfile and the contexts that it is built with.
@@ -34,6 +38,10 @@ pub(crate) struct Input {
     pub(crate) contexts: BTreeMap<String, Context>,
     /// What the names of `--build-context` mean.
     named: BTreeMap<String, NamedContext>,
+    /// Images that contexts brought along.
+    images: Vec<StoredImage>,
+    /// When the newest commit of the contexts from git was made.
+    time: Option<i64>,
     /// What parser and build checks found, in the order of the text.
     pub(crate) findings: Vec<Diagnostic>,
 }
@@ -51,14 +59,19 @@ impl Input {
 }
 
 /// Reads contexts and Dockerfile, and says what was found.
-pub(crate) fn read(source: &BuildSource, quiet: bool, session: &Session) -> Result<Input, CommandError> {
-    let input = open(source, session)?;
+pub(crate) fn read(
+    source: &BuildSource,
+    quiet: bool,
+    session: &Session,
+    stop: &StopFlag,
+) -> Result<Input, CommandError> {
+    let input = open(source, session, stop)?;
     input.say(quiet)?;
     Ok(input)
 }
 
 /// Reads contexts and Dockerfile, and looks for mistakes in it.
-pub(crate) fn open(source: &BuildSource, session: &Session) -> Result<Input, CommandError> {
+pub(crate) fn open(source: &BuildSource, session: &Session, stop: &StopFlag) -> Result<Input, CommandError> {
     let modes = match source.context_modes {
         ContextModes::Shared => ModePolicy::Shared,
         ContextModes::Keep => ModePolicy::Keep,
@@ -68,17 +81,25 @@ pub(crate) fn open(source: &BuildSource, session: &Session) -> Result<Input, Com
     if source.context == "-" && from_stdin {
         return Err(CommandError::usage("standard input cannot be both the context and the Dockerfile"));
     }
-    let (root, piped) = context::open(&source.context, session, modes)?;
-    if piped.is_some() && source.file.is_some() {
-        return Err(CommandError::usage("standard input is a Dockerfile, and --file names another one"));
+    let network = Network::new(environment::ssh_agent(), stop);
+    let online = source.network != NetworkFlag::None;
+    let remote = Remote::new(session, online.then_some(&network as &dyn Fetch), environment::now());
+    let keep_git_dir = build_args(source)?.get(KEEP_GIT_DIR).is_some_and(|value| is_true(value));
+    let contexts = context::Contexts { session, remote: &remote, modes, keep_git_dir, stop };
+    let opened = contexts.open(&source.context)?;
+    if opened.dockerfile.is_some() && source.file.is_some() {
+        let what = if source.context == "-" { "standard input" } else { "the context" };
+        return Err(CommandError::usage(format!("{what} is a Dockerfile, and --file names another one")));
     }
-    let (name, path, text) = read_dockerfile(source, &root, piped, session)?;
+    let root = opened.root;
+    let (name, path, text) = read_dockerfile(source, &root, opened.dockerfile, session)?;
     let parsed = rebit_dockerfile::parse(&text);
-    let file = SourceFile::new(name, text);
+    let file = SourceFile::new(name.clone(), text);
     let ignore = match &root {
         // What is wrong in the file is said before anything else.
         _ if parsed.has_errors() => no_ignore(),
         ContextRoot::Directory(directory) => read_ignore(path.as_deref(), directory)?,
+        ContextRoot::Tree(tree) if opened.time.is_some() => read_ignore_of(&name, tree, session)?,
         // Whoever made an archive has left out what is not in it.
         ContextRoot::Tree(_) => no_ignore(),
     };
@@ -89,25 +110,56 @@ pub(crate) fn open(source: &BuildSource, session: &Session) -> Result<Input, Com
         context: Context { root, ignore, modes },
         contexts: BTreeMap::new(),
         named: BTreeMap::new(),
+        images: Vec::new(),
+        time: opened.time,
         findings,
     };
     if input.parsed.has_errors() {
         return Ok(input);
     }
     for flag in &source.build_contexts {
-        let (name, named) = context::named(flag)?;
-        if let context::Named::Directory(directory) = &named {
-            let ignore = read_ignore(None, directory)?;
-            let root = ContextRoot::Directory(directory.clone());
-            input.contexts.insert(name.clone(), Context { root, ignore, modes });
-        }
-        input.named.insert(name, named.meaning());
+        input.add(&contexts, flag)?;
     }
     let found = checks(source, &input, session)?;
     input.findings.extend(found);
     input.findings.sort_by_key(|finding| finding.span);
     Ok(input)
 }
+
+/// The words by which Docker says yes.
+fn is_true(text: &str) -> bool {
+    matches!(text, "1" | "t" | "T" | "true" | "TRUE" | "True")
+}
+
+impl Input {
+    /// Adds a context that has a name.
+    fn add(&mut self, contexts: &context::Contexts<'_>, flag: &str) -> Result<(), CommandError> {
+        let (name, named) = contexts.named(flag)?;
+        let meaning = match named {
+            Named::Files(context::Opened { root, time, .. }) => {
+                let ignore = match &root {
+                    ContextRoot::Directory(directory) => read_ignore(None, directory)?,
+                    ContextRoot::Tree(tree) if time.is_some() => read_ignore_of("", tree, contexts.session)?,
+                    ContextRoot::Tree(_) => no_ignore(),
+                };
+                self.time = self.time.max(time);
+                self.contexts.insert(name.clone(), Context { root, ignore, modes: contexts.modes });
+                NamedContext::Files
+            }
+            Named::Image(image) => NamedContext::Image(image),
+            Named::Imported(image) => {
+                let meaning = NamedContext::Image(format!("{IMPORTED}@{}", image.manifest.digest()));
+                self.images.push(*image);
+                meaning
+            }
+        };
+        self.named.insert(name, meaning);
+        Ok(())
+    }
+}
+
+/// What an image that a context brought along is called in the plan.
+const IMPORTED: &str = "localhost/oci-layout";
 
 /// Runs the build checks, with what the store knows of base images.
 fn checks(source: &BuildSource, input: &Input, session: &Session) -> Result<Vec<Diagnostic>, CommandError> {
@@ -184,7 +236,9 @@ fn read_dockerfile(
     let shown =
         path.as_ref().map_or_else(|| "standard input".to_owned(), |path| format!("`{}`", path.display()));
     if let Err(error) = read {
-        return Err(CommandError::message(format!("cannot read the Dockerfile {shown}: {error}")));
+        let missing = error.kind() == io::ErrorKind::NotFound && source.file.is_none();
+        let error = CommandError::message(format!("cannot read the Dockerfile {shown}: {error}"));
+        return Err(if missing { error.hint("`-f FILE` names one that is elsewhere") } else { error });
     }
     let text = context::text(bytes, &shown)?;
     let name = path.as_ref().map_or_else(|| "-".to_owned(), |path| path.display().to_string());
@@ -217,9 +271,25 @@ fn read_ignore(dockerfile: Option<&Path>, directory: &Path) -> Result<Ignore, Co
     Ok(no_ignore())
 }
 
+/// As [`read_ignore`], of a context from git. `dockerfile` is the path of the Dockerfile in it.
+fn read_ignore_of(dockerfile: &str, tree: &Tree, session: &Session) -> Result<Ignore, CommandError> {
+    let own = format!("{dockerfile}.dockerignore");
+    for name in [own.as_str(), ".dockerignore"] {
+        let found = tree.resolve(name, true).is_ok_and(|path| tree.contains(&path));
+        if found {
+            let text = context::file_of(tree, Path::new(name), session, MAX_FILE_BYTES as u64 + 1)?;
+            return Ignore::parse(&text).map_err(|error| CommandError::message(format!("`{name}`: {error}")));
+        }
+    }
+    Ok(no_ignore())
+}
+
 /// What tells this build from others, for `rebit why`: the context's path and the Dockerfile's.
 pub(crate) fn scope(context: &str, file: Option<&Path>) -> String {
-    let full = |path: &Path| fs::canonicalize(path).unwrap_or_else(|_| path.to_owned()).display().to_string();
+    let full = |path: &Path| match fs::canonicalize(path) {
+        Ok(full) => full.display().to_string(),
+        Err(_) => redacted(&path.display().to_string()),
+    };
     let file = file.map_or_else(|| "Dockerfile".to_owned(), full);
     format!("{}\n{file}", full(Path::new(context)))
 }
@@ -230,7 +300,7 @@ pub(crate) fn plan(
     input: &Input,
     bases: &StoreBases<'_>,
 ) -> Result<Planned, CommandError> {
-    let options = PlanOptions { contexts: input.named.clone(), ..plan_options(source)? };
+    let options = plan_options(source, input)?;
     let planned = rebit_build::plan(&input.parsed.file, &options, bases)
         .map_err(|error| build_error::plan_error(&input.file, &input.parsed.file, &error))?;
     for name in planned.unused_build_args.iter().filter(|name| *name != lint::BUILD_ARG) {
@@ -239,12 +309,18 @@ pub(crate) fn plan(
     Ok(planned)
 }
 
-fn plan_options(source: &BuildSource) -> Result<PlanOptions, CommandError> {
+fn plan_options(source: &BuildSource, input: &Input) -> Result<PlanOptions, CommandError> {
     let build_platform = environment::native_platform();
     let platform = match &source.platform {
         Some(text) => environment::parse_platform(text)?,
         None => build_platform.clone(),
     };
+    let mut build_args = build_args(source)?;
+    if let (Some(text), Some(time)) = (build_args.get_mut("SOURCE_DATE_EPOCH"), input.time)
+        && text == "context"
+    {
+        *text = time.to_string();
+    }
     let mut labels = BTreeMap::new();
     for label in &source.labels {
         let (name, value) = label.split_once('=').unwrap_or((label, ""));
@@ -252,12 +328,13 @@ fn plan_options(source: &BuildSource) -> Result<PlanOptions, CommandError> {
     }
     Ok(PlanOptions {
         target: source.target.clone(),
-        build_args: build_args(source)?,
+        build_args,
         platform,
         build_platform,
-        epoch: environment::source_date_epoch()?,
+        epoch: environment::source_date_epoch(input.time)?,
+        context_epoch: input.time,
         labels,
-        contexts: BTreeMap::new(),
+        contexts: input.named.clone(),
         offline: source.network == NetworkFlag::None,
         allow_insecure: limit_flag::allow_insecure(source)?,
         limits: limit_flag::limits(source)?,
@@ -282,12 +359,14 @@ pub(crate) fn add_hosts(source: &BuildSource) -> Result<Vec<(String, String)>, C
 /// Base images from the store; those that were found are kept for the build.
 pub(crate) struct StoreBases<'a> {
     session: &'a Session,
+    /// Images that contexts brought along, which have no name.
+    imported: &'a [StoredImage],
     found: Mutex<BTreeMap<Digest, StoredImage>>,
 }
 
 impl<'a> StoreBases<'a> {
-    pub(crate) fn new(session: &'a Session) -> Self {
-        Self { session, found: Mutex::default() }
+    pub(crate) fn new(session: &'a Session, input: &'a Input) -> Self {
+        Self { session, imported: &input.images, found: Mutex::default() }
     }
 }
 
@@ -297,8 +376,14 @@ impl Bases for StoreBases<'_> {
         reference: &Reference,
         platform: &BuildPlatform,
     ) -> Result<(Digest, ImageConfig), BasesError> {
-        let found = rebit_image::find(self.session, reference)
-            .map_err(|source| BasesError::Unreadable { source: Box::new(source) })?;
+        let imported = |image: &&StoredImage| {
+            reference.digest() == Some(image.manifest.digest()) && reference.registry() == "localhost"
+        };
+        let found = match self.imported.iter().find(imported) {
+            Some(image) => Some(image.clone()),
+            None => rebit_image::find(self.session, reference)
+                .map_err(|source| BasesError::Unreadable { source: Box::new(source) })?,
+        };
         let image = found.ok_or(BasesError::NotFound)?;
         let config = image.config.value().clone();
         if (&config.os, &config.architecture) != (&platform.os, &platform.architecture) {

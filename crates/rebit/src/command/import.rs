@@ -43,7 +43,7 @@ fn input(command: &Import) -> Result<Input, CommandError> {
         Platform { os: platform.os, architecture: platform.architecture, variant: platform.variant };
     let now = environment::now();
     if command.rootfs {
-        let epoch = environment::source_date_epoch()?.unwrap_or(DEFAULT_EPOCH);
+        let epoch = environment::source_date_epoch(None)?.unwrap_or(DEFAULT_EPOCH);
         let options = RootfsOptions {
             compression: compression(command.compression),
             ..RootfsOptions::new(platform, epoch, now)

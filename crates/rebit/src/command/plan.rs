@@ -1,18 +1,20 @@
 //! `rebit plan`.
 
-use rebit_build::graph::{Base, Graph};
+use rebit_build::graph::{Base, Graph, Op};
+
+use rebit_sandbox::StopFlag;
 
 use super::dockerfile::{self, StoreBases};
 use crate::environment;
-use crate::error::CommandError;
+use crate::error::{CommandError, printable};
 use crate::flags::{Flags, Plan};
 use crate::output::{json, line};
 
 pub(crate) fn plan(flags: &Flags, command: &Plan) -> Result<(), CommandError> {
     let store = environment::create_store(flags)?;
     let session = store.session()?;
-    let input = dockerfile::read(&command.source, false, &session)?;
-    let planned = dockerfile::plan(&command.source, &input, &StoreBases::new(&session))?;
+    let input = dockerfile::read(&command.source, false, &session, &StopFlag::new())?;
+    let planned = dockerfile::plan(&command.source, &input, &StoreBases::new(&session, &input))?;
     if command.json { json(&planned.graph) } else { print(&planned.graph) }
 }
 
@@ -23,10 +25,14 @@ fn print(graph: &Graph) -> Result<(), CommandError> {
             Base::Scratch => "scratch".to_owned(),
             Base::Image { reference, manifest, .. } => format!("{reference}@{manifest}"),
             Base::Stage(number) => format!("stage {number}"),
+            Base::Context(name) => format!("the files of the context `{name}`"),
         };
         line(format!("stage {} `{}` from {base}", stage.index, stage.display_name()))?;
         for step in &stage.steps {
             line(format!("  {}", step.created_by))?;
+            if let Op::Copy(copy) = &step.op {
+                copy.remotes().try_for_each(|remote| line(format!("    takes {}", printable(&remote))))?;
+            }
         }
     }
     Ok(())

@@ -36,7 +36,10 @@ fn secret(flag: &str) -> Result<(String, Vec<u8>), CommandError> {
             Some(("src" | "source", value)) => source = Some(value),
             Some(("env", value)) => variable = Some(value),
             Some(("type", value @ ("file" | "env"))) => kind = Some(value),
-            _ => return Err(wrong(format!("`{field}` is not supported"))),
+            _ => {
+                let error = wrong(format!("`{field}` is not supported"));
+                return Err(error.hint("a secret is id=NAME,src=FILE or id=NAME,env=VARIABLE"));
+            }
         }
     }
     let id = id.or(source).filter(|id| !id.is_empty()).ok_or_else(|| wrong("there is no id".to_owned()))?;

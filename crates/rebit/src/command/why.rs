@@ -29,6 +29,7 @@ pub(crate) fn why(flags: &Flags, command: &Why) -> Result<(), CommandError> {
             (false, false) => "executed because",
         };
         line(format!("[{}] {}: {outcome}", step.stage, printable(&step.step)))?;
+        step.remotes.iter().try_for_each(|remote| line(format!("    took {}", printable(remote))))?;
         step.reasons.iter().try_for_each(|reason| line(format!("    {}", printable(reason))))?;
     }
     Ok(())

@@ -14,4 +14,4 @@ mod select;
 mod tests;
 
 pub(crate) use place::place;
-pub(crate) use select::select;
+pub(crate) use select::{Fetched, prune, select};

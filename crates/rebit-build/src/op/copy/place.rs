@@ -100,7 +100,7 @@ fn place_into(
             graft(&mut tree, item, &target, &policy)?;
             continue;
         }
-        if op.unpack
+        if item.unpack.unwrap_or(op.unpack)
             && let Kind::File { object, .. } = &node.kind
             && let Some(archive) = unpack(object, objects, epoch)?
         {

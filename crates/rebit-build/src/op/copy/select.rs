@@ -28,16 +28,33 @@ pub(super) struct Item {
     pub(super) name: Vec<u8>,
     /// Directories, relative to `path`, that are there only for what is below them.
     pub(super) passages: BTreeSet<TreePath>,
+    /// Whether an archive is unpacked, where that is not as the operation says.
+    pub(super) unpack: Option<bool>,
 }
 
-/// Finds the sources of `op`; `source` is the tree they are in.
+/// A source that came over the network.
+#[derive(Debug, Clone)]
+pub(crate) struct Fetched {
+    /// What holds it.
+    pub(crate) tree: Arc<Tree>,
+    /// Where it is in `tree`.
+    pub(crate) path: TreePath,
+    /// The name that it has in a directory.
+    pub(crate) name: Vec<u8>,
+    /// Whether it is unpacked when it is an archive.
+    pub(crate) unpack: bool,
+}
+
+/// Finds the sources of `op`; `source` is the tree they are in, but for those in `fetched`, which are taken in their order.
 pub(crate) fn select(
     op: &CopyOp,
     source: &Arc<Tree>,
+    fetched: &[Fetched],
     objects: &dyn Objects,
     epoch: i64,
     place: &str,
 ) -> Result<Selection, StepProblem> {
+    let mut fetched = fetched.iter();
     let excludes = patterns(op.excludes.iter().map(String::as_str))?;
     let mut search = Search { source, place, excludes, items: Vec::new() };
     for word in &op.sources {
@@ -46,6 +63,10 @@ pub(crate) fn select(
             SourcePath::Path(path) => search.path(path)?,
             SourcePath::Inline { name, content } => {
                 search.items.push(inline(name, content, objects, epoch)?);
+            }
+            SourcePath::Url(_) | SourcePath::Git(_) => {
+                let Some(one) = fetched.next() else { unreachable!("every remote source is fetched before") };
+                search.take(&one.tree, one.path.clone(), one.name.clone(), Some(one.unpack))?;
             }
         }
     }
@@ -58,7 +79,8 @@ fn inline(name: &str, content: &str, objects: &dyn Objects, epoch: i64) -> Resul
     let path = TreePath::parse(name).map_err(|source| StepProblem::Path { source })?;
     let node = Node::file(Metadata::new(0o644, epoch), object, content.len() as u64);
     tree.insert(path.clone(), node, &Metadata::default()).map_err(|source| StepProblem::Insert { source })?;
-    Ok(Item { tree: Arc::new(tree), path, name: name.as_bytes().to_vec(), passages: BTreeSet::new() })
+    let name = name.as_bytes().to_vec();
+    Ok(Item { tree: Arc::new(tree), path, name, passages: BTreeSet::new(), unpack: None })
 }
 
 fn patterns<'a>(patterns: impl IntoIterator<Item = &'a str> + Clone) -> Result<Ignore, StepProblem> {
@@ -80,21 +102,27 @@ impl Search<'_> {
         for found in self.find(written)? {
             let path = self.resolve(written, &found)?;
             let name = found.rsplit(|byte| *byte == b'/').next().unwrap_or_default().to_vec();
-            let directory = self.source.is_directory(&path);
-            if written.ends_with('/') && !directory {
-                return Err(StepProblem::NotDirectory { path: written.to_owned() });
-            }
-            if self.excludes.is_empty() {
-                let tree = Arc::clone(self.source);
-                self.items.push(Item { tree, path, name, passages: BTreeSet::new() });
-            } else if directory {
-                let (tree, passages) = prune(self.source, &path, |below| !self.excludes.matches(below))?;
-                self.items.push(Item { tree: Arc::new(tree), path: TreePath::root(), name, passages });
-            } else if !self.excludes.matches(&String::from_utf8_lossy(&name)) {
-                // A file counts as lying in its directory, as the reference has it.
-                let tree = Arc::clone(self.source);
-                self.items.push(Item { tree, path, name, passages: BTreeSet::new() });
-            }
+            self.take(self.source, path, name, None)?;
+        }
+        Ok(())
+    }
+
+    /// Takes what is at `path`, less what is excluded.
+    fn take(
+        &mut self,
+        tree: &Arc<Tree>,
+        path: TreePath,
+        name: Vec<u8>,
+        unpack: Option<bool>,
+    ) -> Result<(), StepProblem> {
+        if !self.excludes.is_empty() && tree.is_directory(&path) {
+            let (tree, passages) = prune(tree, &path, |below| !self.excludes.matches(below))?;
+            let (tree, path) = (Arc::new(tree), TreePath::root());
+            self.items.push(Item { tree, path, name, passages, unpack });
+        } else if self.excludes.is_empty() || !self.excludes.matches(&String::from_utf8_lossy(&name)) {
+            // A file counts as lying in its directory, as the reference has it.
+            let tree = Arc::clone(tree);
+            self.items.push(Item { tree, path, name, passages: BTreeSet::new(), unpack });
         }
         Ok(())
     }
@@ -127,7 +155,7 @@ impl Search<'_> {
             };
             let (tree, passages) = prune(self.source, &path, taken)?;
             let (tree, path) = (Arc::new(tree), TreePath::root());
-            self.items.push(Item { tree, path, name: Vec::new(), passages });
+            self.items.push(Item { tree, path, name: Vec::new(), passages, unpack: None });
         }
         Ok(())
     }
@@ -168,7 +196,7 @@ impl Search<'_> {
 
 /// The directory `from` of `source` as a tree of its own that holds what `taken` says, asked with paths relative to `from`; and
 /// the directories in it that were not taken themselves.
-fn prune(
+pub(crate) fn prune(
     source: &Tree,
     from: &TreePath,
     taken: impl Fn(&str) -> bool,
@@ -205,6 +233,9 @@ impl Selection {
         preimage.add("sources", self.items.len().to_string());
         for item in &self.items {
             preimage.add("name", &item.name);
+            if let Some(unpack) = item.unpack {
+                preimage.add("unpack source", if unpack { "yes" } else { "no" });
+            }
             let top = item.tree.get(&item.path).map(|node| (TreePath::root(), node));
             let below = item.tree.below(&item.path);
             let below = below.filter_map(|(path, node)| Some((path.relative_to(&item.path)?, node)));

@@ -46,7 +46,7 @@ fn op(sources: &[&str], dest: &str) -> CopyOp {
 fn copy(op: &CopyOp, source: &[&str], lower: &[&str]) -> Result<Tree, StepProblem> {
     let objects = MemoryObjects::new();
     let (source, lower) = (Arc::new(tree(&objects, source)), tree(&objects, lower));
-    let selection = select(op, &source, &objects, EPOCH, "the build context")?;
+    let selection = select(op, &source, &[], &objects, EPOCH, "the build context")?;
     place(op, &selection, &lower, &objects, EPOCH)
 }
 
@@ -79,6 +79,7 @@ fn sources_land_where_the_reference_says() {
     check(&["l/?"], "/e/", &[], &["e/", "e/x", "e/y"]);
     check(&["none*"], "/e/", &[], &[]);
     check(&["/../../a"], "/f", &[], &["f"]);
+    check(&["a/"], "/f", &[], &["f"]);
     check(&["."], "/", &[], &["a", "b.txt", "c.txt", "d/", "d/s/", "d/s/y", "d/x", "l", "up"]);
 }
 
@@ -90,7 +91,6 @@ fn what_does_not_fit_is_an_error() {
         assert!(error.contains(expected), "{sources:?}: {error}");
     };
     check(&["none"], "/f", &[], "`none` does not exist in the build context");
-    check(&["a/"], "/f", &[], "`a/` is not a directory");
     check(&["d"], "/f", &["f"], "f");
     check(&["d"], "/", &["x"], "`/x` cannot be replaced");
     check(&["a"], "/f/g", &["f"], "`/f` is not a directory");
@@ -124,7 +124,7 @@ fn a_selection_is_described_by_what_is_copied() {
         let objects = MemoryObjects::new();
         let source = Arc::new(tree(&objects, source));
         let mut preimage = Preimage::new("test", 1);
-        select(&op(&[path], "/"), &source, &objects, EPOCH, "").unwrap().describe(&mut preimage);
+        select(&op(&[path], "/"), &source, &[], &objects, EPOCH, "").unwrap().describe(&mut preimage);
         preimage.key()
     };
     assert_eq!(describe(&["d/x", "other"], "d"), describe(&["d/x", "changed"], "d"));
@@ -269,7 +269,7 @@ fn parents_have_the_metadata_of_the_source() {
     lower.insert(TreePath::parse("p").unwrap(), node, &Metadata::default()).unwrap();
     let source = Arc::new(tree(&objects, &source));
     let op = flagged(&["parents", "chown=3:4", "chmod=0711"], &["p/q/x"], "/");
-    let selection = select(&op, &source, &objects, EPOCH, "").unwrap();
+    let selection = select(&op, &source, &[], &objects, EPOCH, "").unwrap();
     let placed = place(&op, &selection, &lower, &objects, EPOCH).unwrap();
     assert_eq!(metadata(&placed, "p"), (0o700, 9, 0));
     assert_eq!(metadata(&placed, "p/q"), (0o711, 3, 4));
@@ -317,7 +317,7 @@ fn what_is_excluded_is_not_described() {
         let source = Arc::new(tree(&objects, source));
         let mut preimage = Preimage::new("test", 1);
         let op = flagged(flags, &[path], "/");
-        select(&op, &source, &objects, EPOCH, "").unwrap().describe(&mut preimage);
+        select(&op, &source, &[], &objects, EPOCH, "").unwrap().describe(&mut preimage);
         preimage.key()
     };
     let exclude = ["exclude=o"];
@@ -375,7 +375,7 @@ fn archives_are_unpacked_over_what_is_there() {
     let source = Arc::new(source);
     let add = |flags: &[&str], sources: &[&str], dest: &str, lower: &[&str]| {
         let op = flagged(flags, sources, dest);
-        let selection = select(&op, &source, &objects, EPOCH, "").unwrap();
+        let selection = select(&op, &source, &[], &objects, EPOCH, "").unwrap();
         place(&op, &selection, &tree(&objects, lower), &objects, EPOCH).unwrap()
     };
     let check = |flags: &[&str], sources: &[&str], dest: &str, lower: &[&str], expected: &[&str]| {
@@ -397,4 +397,30 @@ fn archives_are_unpacked_over_what_is_there() {
     assert_eq!(of(&changed), [(0o755, 3, 4), (0o710, 3, 4), (0o604, 3, 4)], "an owner, and no modes");
     let there = add(&["unpack", "chown=3:4"], &["a.tar"], "/x", &["x/"]);
     assert_eq!(metadata(&there, "x"), (0o700, 0, 0), "a destination keeps its own");
+}
+
+///
+#[test]
+fn a_fetched_source_is_described_by_what_it_gave() {
+    let objects = MemoryObjects::new();
+    let fetched = Arc::new(tree(&objects, &["f", "d/", "d/x"]));
+    let nothing = Arc::new(Tree::new());
+    let url = |url: &str, unpack| {
+        let (url, name) = (url.to_owned(), "f".to_owned());
+        SourcePath::Url(crate::graph::UrlSource { url, checksum: None, name, unpack })
+    };
+    let check = |source: SourcePath, path: &str, unpack: bool| {
+        let op = CopyOp { sources: vec![source], ..op(&[], "/to/") };
+        let path = TreePath::normalise(path).unwrap();
+        let one = super::Fetched { tree: Arc::clone(&fetched), path, name: b"f".to_vec(), unpack };
+        let selection = select(&op, &nothing, &[one], &objects, EPOCH, "").unwrap();
+        let mut preimage = Preimage::new("test", 1);
+        selection.describe(&mut preimage);
+        (preimage.key(), names(&place(&op, &selection, &Tree::new(), &objects, EPOCH).unwrap()))
+    };
+    let (key, found) = check(url("http://a/f", false), "f", false);
+    assert_eq!(found, ["to/", "to/f"]);
+    assert_eq!(check(url("http://b/f", false), "f", false).0, key, "not the address");
+    assert_ne!(check(url("http://a/f", true), "f", true).0, key);
+    assert_eq!(check(url("http://a/f", false), "d", false).1, ["to/", "to/x"]);
 }

@@ -6,8 +6,8 @@ use std::sync::{Mutex, PoisonError};
 use rebit_build::graph::{Op, RunMountKind, Step};
 use rebit_build::progress::StepId;
 use rebit_build::{
-    BuildError, BuildInputs, BuildOptions, Graph, HostNetwork, NoCache, Overseer, Secrets, Trial, execute,
-    execute_steps,
+    BuildError, BuildInputs, BuildOptions, Fetch, Graph, HostNetwork, NoCache, Overseer, Remote, Secrets,
+    Trial, execute, execute_steps,
 };
 use rebit_layer::Tree;
 use rebit_oci::manifest::Compression;
@@ -20,6 +20,7 @@ use crate::command::dockerfile::{Input, StoreBases};
 use crate::environment;
 use crate::error::CommandError;
 use crate::flags::ProgressFlag;
+use crate::network::Network;
 use crate::progress::Reporter;
 
 /// The tree after each step.
@@ -36,6 +37,7 @@ pub(super) struct Bench<'a> {
     pub(super) stop: &'a StopFlag,
     pub(super) host: &'a HostNetwork,
     pub(super) secrets: &'a Secrets,
+    pub(super) offline: bool,
     pub(super) jobs: usize,
     pub(super) compression: Compression,
     pub(super) progress: ProgressFlag,
@@ -67,11 +69,16 @@ impl Bench<'_> {
         let place = self.ground.place(conditions)?;
         let recorder = Recorder { bench: self, part, gave: Mutex::default(), contexts: Mutex::default() };
         let reporter = Reporter::new(self.progress, self.graph);
+        let now = environment::now();
+        let network = Network::new(self.secrets.agents.get("default").cloned(), self.stop);
+        // One for each build: what a URL or a repository gives is asked again.
+        let remote = Remote::new(self.session, (!self.offline).then_some(&network as &dyn Fetch), now);
         let inputs = BuildInputs {
             session: self.session,
             images: self.bases,
             context: &self.input.context,
             contexts: &self.input.contexts,
+            remote: &remote,
             runner: self.runner,
             progress: &reporter,
             stop: self.stop,
@@ -82,7 +89,7 @@ impl Bench<'_> {
                 compression: self.compression,
                 no_cache: NoCache::All,
                 annotations: BTreeMap::new(),
-                now: environment::now(),
+                now,
                 jobs: if conditions.one_processor { 1 } else { self.jobs },
             },
             trial: Some(Trial { directories: &place.session, overseer: &recorder }),

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use rebit_build::graph::{CopySource, Op};
+use rebit_build::graph::{Base, CopySource, Op, SourcePath};
 use rebit_build::progress::StepId;
 use serde::Serialize;
 
@@ -60,12 +60,13 @@ pub(super) fn judge(
     let mut open = BTreeSet::new();
     for id in trees.keys() {
         let Some(step) = bench.step(*id) else { continue };
-        let outside = |source: &CopySource| matches!(source, CopySource::Context | CopySource::Named(_));
-        let moved = inputs_moved && step.op.sources().any(outside);
-        match &step.op {
-            _ if moved => drop(verdicts.insert(*id, Verdict::Moved)),
-            Op::Run(_) => drop(open.insert(*id)),
-            _ => drop(verdicts.insert(*id, Verdict::Own)),
+        let outside = inputs_moved && reads_outside(bench, *id, &step.op);
+        if outside || fetches(&step.op) {
+            verdicts.insert(*id, Verdict::Moved);
+        } else if matches!(step.op, Op::Run(_)) {
+            open.insert(*id);
+        } else {
+            verdicts.insert(*id, Verdict::Own);
         }
     }
     for (conditions, verdict) in [
@@ -105,4 +106,17 @@ pub(super) fn judge(
         judged.push(Judged { id, verdict, differences });
     }
     Ok(judged)
+}
+
+/// Whether a step reads a context, or starts from one.
+fn reads_outside(bench: &Bench<'_>, id: StepId, op: &Op) -> bool {
+    let outside = |source: &CopySource| matches!(source, CopySource::Context | CopySource::Named(_));
+    let stage = bench.graph.stages.get(id.stage);
+    op.sources().any(outside) || stage.is_some_and(|stage| matches!(stage.base, Base::Context(_)))
+}
+
+/// Whether a step takes what a URL or a repository gives.
+fn fetches(op: &Op) -> bool {
+    let remote = |source: &SourcePath| matches!(source, SourcePath::Url(_) | SourcePath::Git(_));
+    matches!(op, Op::Copy(copy) if copy.sources.iter().any(remote))
 }

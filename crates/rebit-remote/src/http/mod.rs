@@ -1,0 +1,17 @@
+//! Getting a URL.
+//!
+//! A [`Client`] follows redirects itself, so that each step of the way has the proxy that is its own, credentials stay with the host
+//! they are for, and nothing leads from `https` back to `http`. What fails for a reason that may pass (no connection, a body
+//! that ends early, 429, 5xx) is tried again after a pause that doubles.
+
+mod address;
+mod client;
+mod error;
+mod head;
+mod proxy;
+#[cfg(test)]
+mod tests;
+
+pub use client::{Client, ClientOptions, Limits, Request};
+pub use error::HttpError;
+pub use head::Head;

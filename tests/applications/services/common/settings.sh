@@ -1,0 +1,2 @@
+# Shared by all services.
+export SHOP_MODE="${SHOP_MODE:-live}"

@@ -1,0 +1,2 @@
+#!/bin/sh
+echo "worker in $1 $SHOP_MODE"
