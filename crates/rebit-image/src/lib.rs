@@ -18,6 +18,7 @@
 //! A published digest survives: manifests, configs and layer blobs are kept as they came. What this crate
 //! writes itself is specified in `docs/format/image.md`.
 
+pub mod diff;
 mod error;
 pub mod export;
 pub mod history;
