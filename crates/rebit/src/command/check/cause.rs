@@ -1,8 +1,8 @@
 //! From a difference to its likely cause and a fix to try: tables, the special before the general.
 
 use rebit_build::graph::Op;
+use rebit_image::diff::Cause as Pattern;
 
-use super::content::Looks;
 use super::difference::Difference;
 use super::judge::Verdict;
 
@@ -115,122 +115,186 @@ const PLACES: &[(&str, &str, &str)] = &[
     ("*.jar", "times of members", "a build tool's option for reproducible archives, or `jar --date`"),
 ];
 
+/// A kind of difference.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    /// What the bytes look like.
+    Looks(Pattern),
+    /// Names that only one build has.
+    Name,
+    /// Numbers that count processors.
+    Count,
+    /// Any.
+    Any,
+}
+
 /// Words of commands, what kind of difference they make, and why.
-const COMMANDS: &[(&str, Looks, &str, &str)] = &[
-    ("date", Looks::Time, "`date` in the command", "`date -u -d @$SOURCE_DATE_EPOCH`"),
+const COMMANDS: &[(&str, Kind, &str, &str)] = &[
     (
         "uuidgen",
-        Looks::Random,
+        Kind::Looks(Pattern::Random),
         "`uuidgen` in the command",
         "a fixed name: `uuidgen --sha1 --namespace @dns --name NAME`",
     ),
-    ("$RANDOM", Looks::Random, "`$RANDOM` in the command", "a fixed value"),
+    ("$RANDOM", Kind::Looks(Pattern::Random), "`$RANDOM` in the command", "a fixed value"),
     (
         "/dev/urandom",
-        Looks::Random,
+        Kind::Looks(Pattern::Random),
         "random bytes of the kernel",
         "a fixed value, or make it when the container starts",
     ),
     (
         "/dev/random",
-        Looks::Random,
+        Kind::Looks(Pattern::Random),
         "random bytes of the kernel",
         "a fixed value, or make it when the container starts",
     ),
     (
         "/proc/sys/kernel/random",
-        Looks::Random,
+        Kind::Looks(Pattern::Random),
         "a random id of the kernel",
         "a fixed value, or make it when the container starts",
     ),
     (
         "openssl rand",
-        Looks::Random,
+        Kind::Looks(Pattern::Random),
         "`openssl rand` in the command",
         "a fixed value, or make it when the container starts",
     ),
-    ("ssh-keygen", Looks::Random, "a key that is made at random", "make it when the container starts"),
-    ("mktemp", Looks::Random, "`mktemp` in the command", "a fixed name"),
-    ("shuf", Looks::Order, "`shuf` in the command", "`shuf --random-source=FILE`, or a fixed order"),
-    ("find", Looks::Order, "`find` lists in the order of the directory", "`find … | LC_ALL=C sort`"),
-    ("ls -U", Looks::Order, "`ls -U` lists in the order of the directory", "`ls` without `-U`"),
-    ("ls -f", Looks::Order, "`ls -f` lists in the order of the directory", "`ls` without `-f`"),
-    ("xargs -P", Looks::Order, "processes at the same time", "`xargs` without `-P`, or sort what they write"),
-    ("make -j", Looks::Order, "processes at the same time", "`make` without `-j`, to see whether it is this"),
-    ("nproc", Looks::Number, "the number of processors", "a number instead of what `nproc` says"),
-    ("/proc/cpuinfo", Looks::Number, "the processors", "a fixed value"),
-    ("$$", Looks::Number, "the number of a process", "a fixed name"),
-    ("gzip", Looks::Time, "the time that gzip keeps", "`gzip -n`"),
+    (
+        "ssh-keygen",
+        Kind::Looks(Pattern::Random),
+        "a key that is made at random",
+        "make it when the container starts",
+    ),
+    ("mktemp", Kind::Name, "`mktemp` in the command", "a fixed name"),
+    (
+        "shuf",
+        Kind::Looks(Pattern::Order),
+        "`shuf` in the command",
+        "`shuf --random-source=FILE`, or a fixed order",
+    ),
+    (
+        "find",
+        Kind::Looks(Pattern::Order),
+        "`find` lists in the order of the directory",
+        "`find … | LC_ALL=C sort`",
+    ),
+    (
+        "ls -U",
+        Kind::Looks(Pattern::Order),
+        "`ls -U` lists in the order of the directory",
+        "`ls` without `-U`",
+    ),
+    (
+        "ls -f",
+        Kind::Looks(Pattern::Order),
+        "`ls -f` lists in the order of the directory",
+        "`ls` without `-f`",
+    ),
+    (
+        "xargs -P",
+        Kind::Looks(Pattern::Order),
+        "processes at the same time",
+        "`xargs` without `-P`, or sort what they write",
+    ),
+    (
+        "make -j",
+        Kind::Looks(Pattern::Order),
+        "processes at the same time",
+        "`make` without `-j`, to see whether it is this",
+    ),
+    ("nproc", Kind::Count, "the number of processors", "a number instead of what `nproc` says"),
+    ("/proc/cpuinfo", Kind::Count, "the processors", "a fixed value"),
+    ("$$", Kind::Count, "the number of a process", "a fixed name"),
+    ("date", Kind::Looks(Pattern::Time), "`date` in the command", "`date -u -d @$SOURCE_DATE_EPOCH`"),
+    ("gzip", Kind::Looks(Pattern::Time), "the time that gzip keeps", "`gzip -n`"),
     (
         "tar",
-        Looks::Time,
+        Kind::Looks(Pattern::Time),
         "times in an archive",
         "`tar --sort=name --mtime=@$SOURCE_DATE_EPOCH --owner=0 --group=0`",
     ),
     (
         "zip",
-        Looks::Time,
+        Kind::Looks(Pattern::Time),
         "times in an archive",
         "`zip -X`, after `touch -d @$SOURCE_DATE_EPOCH` of what goes in",
     ),
-    ("ar", Looks::Time, "times of members", "`ar D` (deterministic)"),
+    ("ar", Kind::Looks(Pattern::Time), "times of members", "`ar D` (deterministic)"),
     (
         "go build",
-        Looks::Unknown,
+        Kind::Any,
         "paths and ids that Go writes into programs",
         "`go build -trimpath -ldflags=-buildid=`",
     ),
     (
         "curl",
-        Looks::Unknown,
+        Kind::Any,
         "what the network gave",
         "`ADD --checksum=sha256:… URL`, or compare its digest in the command",
     ),
     (
         "wget",
-        Looks::Unknown,
+        Kind::Any,
         "what the network gave",
         "`ADD --checksum=sha256:… URL`, or compare its digest in the command",
     ),
     (
         "git clone",
-        Looks::Unknown,
+        Kind::Any,
         "what the repository was at the moment, and `.git` with times",
         "check out a commit by its id, and remove `.git`",
     ),
     (
         "apt-get update",
-        Looks::Unknown,
+        Kind::Any,
         "the packages of the moment",
         "pin versions, or use a snapshot of the archive",
     ),
     (
         "pip install",
-        Looks::Unknown,
+        Kind::Any,
         "the packages of the moment, and compiled modules with times",
         "`pip install --no-compile --require-hashes -r requirements.txt`",
     ),
-    ("npm install", Looks::Unknown, "the packages of the moment", "`npm ci`"),
+    ("npm install", Kind::Any, "the packages of the moment", "`npm ci`"),
 ];
 
 /// What to say when only the look of the difference is known.
-fn general(looks: Looks) -> Cause {
-    let (cause, fix) = match looks {
-        Looks::Time => ("a time stamp", "take the time from SOURCE_DATE_EPOCH, which every step has"),
-        Looks::Order => {
+fn general(kind: Kind) -> Cause {
+    let (cause, fix) = match kind {
+        Kind::Looks(Pattern::Time) => {
+            ("a time stamp", "take the time from SOURCE_DATE_EPOCH, which every step has")
+        }
+        Kind::Looks(Pattern::Order) => {
             ("the same things in another order", "sort them: `LC_ALL=C sort`; let one thread write")
         }
-        Looks::Random => (
+        Kind::Looks(Pattern::Random) => (
             "a random value, or a digest of something that differs",
             "a fixed value or seed, or make it when the container starts",
         ),
-        Looks::Number => {
-            ("a number that differs from run to run: a process, an inode, a size, a count", "a fixed value")
-        }
-        Looks::Path => ("a path that differs from run to run", "a fixed path"),
-        Looks::Unknown => ("no known pattern", "run the step's commands one by one, and check after each"),
+        Kind::Looks(Pattern::Path) => ("a path that differs from run to run", "a fixed path"),
+        Kind::Looks(Pattern::Process) => ("the number of a process", "a fixed name"),
+        Kind::Looks(Pattern::Locale) => ("the language or the form of numbers", "`ENV LC_ALL=C.UTF-8`"),
+        Kind::Looks(Pattern::Host) => ("the name of a user or a machine", "a fixed name"),
+        Kind::Looks(Pattern::Compression) => (
+            "the same content, compressed in another way",
+            "one thread, and a fixed version of the program that compresses",
+        ),
+        Kind::Looks(Pattern::BuildId) => (
+            "the id that a linker computes of a program: something else in it differs",
+            "look at what else differs; `-Wl,--build-id=none` leaves it out",
+        ),
+        Kind::Looks(Pattern::Owner) => ("an owner or a mode", "set it in the command: `install -m`, `chown`"),
+        Kind::Name => ("a name that is made anew each time", "a fixed name, or remove it in the same step"),
+        Kind::Count => (
+            "the number of processors",
+            "a fixed number of threads, e.g. `make -j4` rather than `make -j$(nproc)`",
+        ),
+        Kind::Any => ("no known pattern", "run the step's commands one by one, and check after each"),
     };
-    Cause { cause: cause.to_owned(), fix: fix.to_owned() }
+    named(cause, fix)
 }
 
 /// The likely cause of a difference in what the step `op` left.
@@ -247,36 +311,40 @@ pub(super) fn of(difference: &Difference, op: &Op, verdict: &Verdict) -> Cause {
         }
         _ => {}
     }
-    let looks = match (verdict, &difference.contents) {
-        (Verdict::Processors, _) => Looks::Number,
-        (Verdict::Directories, _) => Looks::Order,
-        (_, Some(contents)) => contents.looks,
-        // A name that only one build made.
-        _ if difference.one_sided => Looks::Random,
-        _ => Looks::Unknown,
-    };
+    let kinds = kinds(difference, *verdict);
+    let place = PLACES.iter().find(|(pattern, _, _)| matches(pattern, &difference.path));
     let command = command_of(op);
-    let of_command = |exact: bool| {
-        COMMANDS.iter().find(|(word, kind, _, _)| (*kind == looks || !exact) && holds_word(&command, word))
+    let of_kind = |wanted: &Kind| {
+        COMMANDS
+            .iter()
+            .find(|(word, kind, _, _)| (kind == wanted || *wanted == Kind::Any) && holds_word(&command, word))
     };
-    let at_place = PLACES.iter().find(|(pattern, _, _)| matches(pattern, &difference.path));
-    // What the command says itself is nearer than a name that ends in a known way.
-    if let Some((_, cause, fix)) = at_place.filter(|(pattern, _, _)| !pattern.starts_with("/tmp/")) {
-        return named(cause, fix);
-    }
-    let hint = of_command(true).or_else(|| of_command(false).filter(|_| looks == Looks::Unknown));
-    match (hint, at_place, verdict) {
-        (Some((_, _, cause, fix)), _, _) => named(cause, fix),
-        (None, Some((_, cause, fix)), _) => named(cause, fix),
-        (None, None, Verdict::Processors) => named(
-            "the number of processors",
-            "a fixed number of threads, e.g. `make -j4` rather than `make -j$(nproc)`",
-        ),
-        (None, None, Verdict::Directories) => named(
+    let word = kinds.iter().find_map(of_kind);
+    // That a file lies in /tmp says less than what the command does.
+    match (place, word) {
+        (Some((pattern, ..)), Some((_, _, cause, fix))) if *pattern == "/tmp/" => named(cause, fix),
+        (Some((_, cause, fix)), _) | (None, Some((_, _, cause, fix))) => named(cause, fix),
+        (None, None) if *verdict == Verdict::Directories => named(
             "the order of a directory, or another property of the file system",
             "sort what is read from a directory: `LC_ALL=C sort`",
         ),
-        (None, None, _) => general(looks),
+        (None, None) => general(kinds.first().copied().unwrap_or(Kind::Any)),
+    }
+}
+
+/// What kinds of difference this may be, the likeliest first.
+fn kinds(difference: &Difference, verdict: Verdict) -> Vec<Kind> {
+    match (verdict, &difference.contents) {
+        (Verdict::Processors, _) => vec![Kind::Count],
+        (Verdict::Directories, _) => vec![Kind::Looks(Pattern::Order)],
+        (_, Some(contents)) => match contents.causes() {
+            causes if causes.is_empty() => vec![Kind::Any],
+            causes => causes.into_iter().map(Kind::Looks).collect(),
+        },
+        _ if difference.one_sided => {
+            vec![Kind::Name, Kind::Looks(Pattern::Random), Kind::Looks(Pattern::Time)]
+        }
+        _ => vec![Kind::Any],
     }
 }
 

@@ -39,7 +39,7 @@ pub(super) fn between(
                     (Kind::File { object: a, .. }, Kind::File { object: b, .. })
                         if a != b && found.len() < looked_at =>
                     {
-                        Some(content::compare(bench.session, a, b)?)
+                        Some(content::compare(bench.session, &shown, a, b)?)
                     }
                     _ => None,
                 };

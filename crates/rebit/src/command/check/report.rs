@@ -16,6 +16,8 @@ use crate::output::{cut, json, line, say};
 
 /// How many files of a step are shown as text; JSON has them all.
 const SHOWN: usize = 12;
+/// How many differences inside of a file are shown as text.
+const INSIDE: usize = 3;
 /// The longest text of an instruction in a title.
 const TITLE: usize = 60;
 
@@ -71,13 +73,13 @@ impl<'a> Report<'a> {
         for found in &self.judged {
             let Some(step) = self.bench.step(found.id) else { continue };
             let title = format!("`{}` {}", printable(&cut(&step.text, TITLE)), title(found.verdict));
-            let hint = fixes(found).join("\n");
+            let fixes = fixes(found);
             line(render_error(
                 &self.bench.input.file,
                 step.span,
                 &title,
-                &notes(found),
-                Some(hint.as_str()).filter(|hint| !hint.is_empty()),
+                &notes(found, fixes.len() > 1),
+                fixes.first().map(String::as_str).filter(|_| fixes.len() == 1),
                 styled,
             ))?;
         }
@@ -161,7 +163,7 @@ fn file_json(file: &Difference, cause: &Cause) -> Value {
     });
     if let Some(contents) = &file.contents {
         value["bytes"] = json!({ "start": contents.start, "end": contents.end });
-        value["looks"] = json!(contents.looks);
+        value["findings"] = json!(contents.findings);
         if let Some((first, second)) = &contents.lines {
             value["lines"] = json!([first, second]);
         }
@@ -180,25 +182,37 @@ fn title(verdict: Verdict) -> &'static str {
     }
 }
 
-fn notes(found: &Judged) -> Vec<String> {
-    let mut notes: Vec<String> =
-        found.differences.iter().take(SHOWN).map(|(file, cause)| note(file, cause)).collect();
+/// A note for each file; what helps is said there when it is not the same for all.
+fn notes(found: &Judged, with_fix: bool) -> Vec<String> {
+    let shown = found.differences.iter().take(SHOWN);
+    let mut notes: Vec<String> = shown.map(|(file, cause)| note(file, cause, with_fix)).collect();
     if let Some(more) = found.differences.len().checked_sub(SHOWN).filter(|more| *more > 0) {
         notes.push(format!("{more} more files differ; --json lists them"));
     }
     notes
 }
 
-fn note(file: &Difference, cause: &Cause) -> String {
-    let mut note = format!("`{}`: {}", file.path, file.what);
+fn note(file: &Difference, cause: &Cause, with_fix: bool) -> String {
+    let mut lines = vec![format!("`{}`: {}", file.path, file.what)];
     if let Some(contents) = &file.contents {
-        note.push_str(&format!(", bytes {} to {}", contents.start, contents.end.saturating_sub(1)));
+        lines[0].push_str(&format!(", bytes {} to {}", contents.start, contents.end.saturating_sub(1)));
+        if let Some((first, second)) = &contents.lines {
+            lines.push(format!("first: {first}"));
+            lines.push(format!("then:  {second}"));
+        }
+        // What is inside of an archive has a place of its own.
+        let inside = contents.findings.iter().filter(|finding| finding.place != file.path);
+        lines.extend(inside.take(INSIDE).map(|finding| {
+            let causes: Vec<String> = finding.causes.iter().map(ToString::to_string).collect();
+            let because = if causes.is_empty() { String::new() } else { format!(" ({})", causes.join(", ")) };
+            format!("in it: {}: {}{because}", printable(&finding.place), printable(&finding.what))
+        }));
     }
-    note.push_str(&format!("\nlikely cause: {}", cause.cause));
-    if let Some((first, second)) = file.contents.as_ref().and_then(|contents| contents.lines.as_ref()) {
-        note.push_str(&format!("\nfirst: {first}\nthen:  {second}"));
+    lines.push(format!("likely cause: {}", cause.cause));
+    if with_fix {
+        lines.push(format!("try: {}", cause.fix));
     }
-    note
+    lines.join("\n")
 }
 
 /// Each fix once, in the order of the files that are shown.
