@@ -286,7 +286,10 @@ fn general(kind: Kind) -> Cause {
             "the id that a linker computes of a program: something else in it differs",
             "look at what else differs; `-Wl,--build-id=none` leaves it out",
         ),
-        Kind::Looks(Pattern::Owner) => ("an owner or a mode", "set it in the command: `install -m`, `chown`"),
+        Kind::Looks(Pattern::Owner) => (
+            "something else than the content: owner, mode, attributes or kind",
+            "set it in the command: `install -m`, `chown`",
+        ),
         Kind::Name => ("a name that is made anew each time", "a fixed name, or remove it in the same step"),
         Kind::Count => (
             "the number of processors",
@@ -344,6 +347,8 @@ fn kinds(difference: &Difference, verdict: Verdict) -> Vec<Kind> {
         _ if difference.one_sided => {
             vec![Kind::Name, Kind::Looks(Pattern::Random), Kind::Looks(Pattern::Time)]
         }
+        // Only owner, mode, attributes or the target of a link differ.
+        _ if !difference.what.starts_with("content") => vec![Kind::Looks(Pattern::Owner)],
         _ => vec![Kind::Any],
     }
 }
