@@ -141,6 +141,8 @@ fn memory_and_agents_are_mounted() {
         "FROM busybox
 RUN --mount=type=tmpfs,target=/memory,size=1048576 echo x > /memory/x && ! head -c 3000000 /dev/zero > /memory/big 2> /dev/null && ls /memory > /listed
 RUN --mount=type=ssh [ -S \"$SSH_AUTH_SOCK\" ] && echo \"$SSH_AUTH_SOCK\" > /agent
+RUN --mount=type=ssh stat -c '%a %u %g' $SSH_AUTH_SOCK > /modes
+RUN --mount=type=ssh,target=/s,mode=0640,uid=33,gid=34 stat -c '%a %u %g' /s >> /modes
 ",
     );
     let socket = world.path("agent");
@@ -148,6 +150,7 @@ RUN --mount=type=ssh [ -S \"$SSH_AUTH_SOCK\" ] && echo \"$SSH_AUTH_SOCK\" > /age
     build(&world, &["--ssh", &format!("default={}", socket.display())]);
     assert_eq!(fs::read_to_string(world.path("files/listed")).unwrap(), "big\nx\n");
     assert!(fs::read_to_string(world.path("files/agent")).unwrap().starts_with("/run/buildkit/ssh_agent."));
+    assert_eq!(fs::read_to_string(world.path("files/modes")).unwrap(), "600 0 0\n640 33 34\n");
     assert!(!world.path("files/memory").exists());
     world.fsck();
 }

@@ -250,6 +250,8 @@ pub enum RunMountKind {
         id: String,
         /// Whether the step fails without it.
         required: bool,
+        /// Mode, user and group of the socket.
+        owner: MountOwner,
     },
 }
 

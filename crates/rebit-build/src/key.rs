@@ -81,8 +81,11 @@ fn describe_mount(mount: &RunMount) -> Vec<String> {
             let env = env.clone().unwrap_or_default();
             vec!["secret".to_owned(), target, id.clone(), env, format!("{required} {}", owned(owner))]
         }
-        RunMountKind::Ssh { id, required } => {
-            vec!["ssh".to_owned(), target, id.clone(), required.to_string()]
+        RunMountKind::Ssh { id, required, owner } => {
+            let mut described = vec!["ssh".to_owned(), target, id.clone(), required.to_string()];
+            // Only where it is set, so that keys without it stay what they were.
+            described.extend(Some(owned(owner)).filter(|owner| owner != "600 0 0"));
+            described
         }
     }
 }

@@ -13,6 +13,7 @@ use rebit_layer::{
 use rebit_sandbox::{Mount, RunSpec};
 use rebit_store::{CacheDir, CacheSharing, ScratchDir};
 
+use super::agent::AgentSocket;
 use super::run::RunEnvironment;
 use crate::error::StepProblem;
 use crate::graph::{CopySource, MountOwner, RunMount, RunMountKind, Sharing};
@@ -45,6 +46,7 @@ pub(crate) struct Prepared {
     views: Vec<View>,
     copies: Vec<ScratchDir>,
     caches: Vec<CacheDir>,
+    agents: Vec<AgentSocket>,
 }
 
 /// What a mount shows: a tree, and whether that is a directory; a file is the tree's [`FILE`].
@@ -143,7 +145,7 @@ impl Prepared {
                 };
                 self.secret(content, env.as_ref(), target, *owner);
             }
-            (RunMountKind::Ssh { id, required }, target) => {
+            (RunMountKind::Ssh { id, required, owner }, target) => {
                 let Some(socket) = environment.secrets.agents.get(id) else {
                     return missing("SSH agent", id, *required);
                 };
@@ -152,7 +154,12 @@ impl Prepared {
                 if !self.env.iter().any(|(name, _)| name == "SSH_AUTH_SOCK") {
                     self.env.push(("SSH_AUTH_SOCK".to_owned(), target.clone().into_os_string()));
                 }
-                self.mounts.push(Mount::Bind { source: socket.clone(), target, readonly: true });
+                let scratch = environment.session.scratch_dir("agent")?;
+                let path = scratch.path().to_owned();
+                let agent = AgentSocket::new(scratch, socket.clone(), *owner);
+                let agent = agent.map_err(|source| failed(&path, source))?;
+                self.mounts.push(Mount::Bind { source: agent.path(), target, readonly: true });
+                self.agents.push(agent);
             }
             (_, None) => unreachable!("a plan gives these mounts a target"),
         }

@@ -54,12 +54,9 @@ pub(super) fn plan_mount(
             };
             RunMountKind::Secret { id, env, required, owner: owner_of(owner, 0o400) }
         }
-        MountKind::Ssh { owner, .. } if owner != Written::default() => {
-            return Err(unsupported(spec.span, "RUN --mount=type=ssh with `mode`, `uid` or `gid`"));
-        }
-        MountKind::Ssh { id, required, .. } => {
+        MountKind::Ssh { id, required, owner } => {
             shown = target.map(|target| metadata::absolute(working_dir, &target));
-            RunMountKind::Ssh { id, required }
+            RunMountKind::Ssh { id, required, owner: owner_of(owner, 0o600) }
         }
     };
     if shown.as_deref() == Some("/") {

@@ -263,7 +263,6 @@ fn what_is_not_executed_stops_the_plan_by_name() {
     let check = |line: &str, what: &str| {
         assert_eq!(problem(&format!("FROM a\n{line}\n")), format!("{what} is not supported"), "{line}");
     };
-    check("RUN --mount=type=ssh,uid=3 x", "RUN --mount=type=ssh with `mode`, `uid` or `gid`");
     check("RUN --device=a/b=c x", "RUN --device=a/b=c");
 }
 
@@ -360,7 +359,11 @@ fn mounts_are_typed_and_have_places() {
         None,
         &|kind| matches!(kind, RunMountKind::Secret { env: Some(env), required: true, .. } if env == "K"),
     );
-    check("type=ssh", None, &|kind| matches!(kind, RunMountKind::Ssh { id, .. } if id == "default"));
+    check(
+        "type=ssh,uid=3,mode=0666",
+        None,
+        &|kind| matches!(kind, RunMountKind::Ssh { id, owner, .. } if id == "default" && (owner.mode, owner.uid) == (0o666, 3)),
+    );
     let graph = graph("FROM a AS s\nFROM b\nRUN --mount=from=s,target=/s x\n");
     assert_eq!(graph.stages.len(), 2, "a mounted stage is needed");
     assert_eq!(
