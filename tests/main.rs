@@ -15,6 +15,7 @@ mod context;
 mod copy;
 mod crash;
 mod determinism;
+mod diff;
 mod differential;
 mod errors;
 mod images;

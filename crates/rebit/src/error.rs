@@ -10,6 +10,8 @@ pub(crate) enum ExitKind {
     Failed,
     /// The command line is wrong.
     Usage,
+    /// A comparison could not be made: 1 means there that something differs.
+    Trouble,
     /// A verification did not hold.
     NotVerified,
     /// The user stopped it.
@@ -22,7 +24,7 @@ impl ExitKind {
     pub(crate) fn code(self) -> u8 {
         match self {
             Self::Failed => 1,
-            Self::Usage => 2,
+            Self::Usage | Self::Trouble => 2,
             Self::NotVerified => 3,
             Self::Interrupted => 130,
             Self::Program(code) => code,

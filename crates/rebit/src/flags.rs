@@ -56,6 +56,8 @@ pub(crate) enum Command {
     Run(Run),
     /// Recompute every digest of an image.
     Verify(Verify),
+    /// Say why two images are not the same; ends with 0 when they are, 1 when not, 2 in trouble.
+    Diff(Diff),
     /// Show, remove or carry what RUN --mount=type=cache keeps.
     Cache(Cache),
     /// Remove what no image and no recent build needs.
@@ -353,6 +355,31 @@ pub(crate) struct Verify {
     /// Print JSON.
     #[arg(long)]
     pub(crate) json: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Diff {
+    /// The first: store:NAME, oci:DIR[:TAG], oci-archive:FILE, docker-archive:FILE, or dir:PATH for files without an image.
+    #[arg(value_name = "A")]
+    pub(crate) a: String,
+    /// The second.
+    #[arg(value_name = "B")]
+    pub(crate) b: String,
+    /// Count, and do not report, what does not change what an image does: times of files and in archives, compression, how files are split into layers.
+    #[arg(long)]
+    pub(crate) semantic: bool,
+    /// The platform to take out of an image index [default: this machine's].
+    #[arg(long, value_name = "OS/ARCH")]
+    pub(crate) platform: Option<String>,
+    /// Name every path and every line that is known.
+    #[arg(long)]
+    pub(crate) all: bool,
+    /// Print JSON.
+    #[arg(long)]
+    pub(crate) json: bool,
+    /// Write a page for a browser too.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) html: Option<PathBuf>,
 }
 
 #[derive(Debug, Args)]

@@ -78,8 +78,11 @@ pub(super) struct Member<'a> {
 #[derive(Debug)]
 pub(super) enum Content<'a> {
     Plain(&'a [u8]),
-    /// A stream that says itself how it is compressed.
-    Stream(&'a [u8]),
+    /// A stream that says itself how it is compressed, and what of it is not its header.
+    Stream {
+        whole: &'a [u8],
+        body: &'a [u8],
+    },
     /// Deflate without a header, as zip has it.
     Deflate(&'a [u8]),
     /// What cannot be unpacked, compared as it is.
@@ -89,7 +92,8 @@ pub(super) enum Content<'a> {
 impl<'a> Content<'a> {
     fn raw(&self) -> &'a [u8] {
         match self {
-            Self::Plain(bytes) | Self::Stream(bytes) | Self::Deflate(bytes) | Self::Opaque(bytes) => bytes,
+            Self::Plain(bytes) | Self::Deflate(bytes) | Self::Opaque(bytes) => bytes,
+            Self::Stream { body, .. } => body,
         }
     }
 
@@ -99,8 +103,8 @@ impl<'a> Content<'a> {
         let mut out = Vec::new();
         let read = match self {
             Self::Plain(bytes) | Self::Opaque(bytes) => return Some(Cow::Borrowed(bytes)),
-            Self::Stream(bytes) => {
-                decode::open(*bytes, limits).and_then(|mut from| from.read_to_end(&mut out))
+            Self::Stream { whole, .. } => {
+                decode::open(*whole, limits).and_then(|mut from| from.read_to_end(&mut out))
             }
             Self::Deflate(bytes) => flate2::read::DeflateDecoder::new(*bytes)
                 .take(budget.bytes.saturating_add(1))

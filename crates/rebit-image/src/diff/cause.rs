@@ -80,7 +80,7 @@ static COMPILED: LazyLock<Vec<(Cause, Regex)>> = LazyLock::new(|| {
 });
 
 /// Longest text that is looked at, in bytes.
-const MAX_TEXT: usize = 64 << 10;
+const MAX_TEXT: usize = 16 << 10;
 
 /// What the difference of two pieces of text comes from; empty when no rule explains all of it.
 ///

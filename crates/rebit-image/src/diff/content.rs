@@ -8,8 +8,10 @@ use super::{Budget, Cause, Finding, cause};
 
 /// Most lines of a unified diff, and most ranges of bytes, that a finding shows.
 const MAX_DETAIL: usize = 40;
-/// Most ranges whose cause is looked for.
-const MAX_RANGES: usize = 1000;
+/// Most ranges of bytes, hunks, and lines of a hunk whose cause is looked for.
+const MAX_RANGES: usize = 200;
+/// Most bytes of text, both sides together, whose cause is looked for.
+const MAX_EXPLAINED: usize = 256 << 10;
 /// Most bytes in which printable strings are looked for.
 const MAX_STRINGS: usize = 4 << 20;
 
@@ -47,6 +49,10 @@ pub(super) fn explain_into(path: &str, a: &[u8], b: &[u8], budget: &mut Budget, 
 
 /// Compares what is not an archive.
 fn plain(path: &str, a: &[u8], b: &[u8]) -> Finding {
+    // What a linker computes of all the rest.
+    if path.ends_with("!.note.gnu.build-id") || path.ends_with("!.gnu_debuglink") {
+        return Finding::new(path, "bytes").because([Cause::BuildId]);
+    }
     if lines::is_text(a) && lines::is_text(b) { text(path, a, b) } else { binary(path, a, b) }
 }
 
@@ -63,24 +69,27 @@ fn text(path: &str, a: &[u8], b: &[u8]) -> Finding {
 
 /// Whether two texts have the same lines, in whatever order; a last line without its end is a line like others.
 fn same_lines(a: &[&[u8]], b: &[&[u8]]) -> bool {
-    let sorted = |lines: &[&[u8]]| {
-        let mut lines: Vec<Vec<u8>> = lines.iter().map(|line| line.trim_ascii_end().to_vec()).collect();
+    fn sorted<'l>(lines: &[&'l [u8]]) -> Vec<&'l [u8]> {
+        let mut lines: Vec<&[u8]> = lines.iter().map(|line| line.trim_ascii_end()).collect();
         lines.sort_unstable();
         lines
-    };
+    }
     a.len() == b.len() && sorted(a) == sorted(b)
 }
 
 /// The causes of the hunks that have one. A hunk of as many lines on both sides is compared line by line.
 fn of_hunks(a: &[&[u8]], b: &[&[u8]], hunks: &[Hunk]) -> Vec<Cause> {
-    let mut causes = Vec::new();
-    for hunk in hunks.iter().take(MAX_RANGES / 5) {
+    let (mut causes, mut left) = (Vec::new(), MAX_EXPLAINED);
+    for hunk in hunks.iter().take(MAX_RANGES) {
         let x = a.get(hunk.a.clone()).unwrap_or_default();
         let y = b.get(hunk.b.clone()).unwrap_or_default();
+        let bytes: usize = x.iter().chain(y).map(|line| line.len()).sum();
+        let Some(rest) = left.checked_sub(bytes) else { continue };
+        left = rest;
         if same_lines(x, y) {
             causes.push(Cause::Order);
         } else if x.len() == y.len() {
-            let pairs = x.iter().zip(y).take(MAX_RANGES / 5);
+            let pairs = x.iter().zip(y).take(MAX_RANGES);
             causes.extend(pairs.flat_map(|(x, y)| cause::of_text(x, y)));
         } else {
             causes.extend(cause::of_text(&x.concat(), &y.concat()));
@@ -94,9 +103,6 @@ fn binary(path: &str, a: &[u8], b: &[u8]) -> Finding {
     ranges.add(a, b);
     ranges.end();
     let mut finding = described(path, &ranges, a.len() as u64, b.len() as u64);
-    if path.ends_with("!.note.gnu.build-id") || path.ends_with("!.gnu_debuglink") {
-        return finding.because([Cause::BuildId]);
-    }
     if a.len() != b.len() {
         let (x, y) = (strings(a), strings(b));
         let hunks = lines::hunks(&x, &y);

@@ -61,6 +61,8 @@ pub enum Ignored {
     ImageTime,
     /// Times of creation in an image's config.
     ConfigTime,
+    /// What an image's config says of how it was made.
+    History,
     /// How the same bytes are compressed.
     Compression,
     /// How the same files are split into layers.
@@ -79,6 +81,7 @@ impl fmt::Display for Ignored {
             Self::PycTime => "times in compiled Python modules",
             Self::ImageTime => "times in pictures",
             Self::ConfigTime => "times in the config",
+            Self::History => "lines of history",
             Self::Compression => "compression",
             Self::LayerSplit => "how files are split into layers",
             Self::JsonForm => "how JSON is written",

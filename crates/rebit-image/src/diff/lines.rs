@@ -12,7 +12,10 @@ const MAX_EDITS: usize = 400;
 /// Lines of context around a hunk.
 const CONTEXT: usize = 2;
 
-/// Whether bytes are text: UTF-8 or nearly, without control characters.
+/// Most lines of what is compared as text.
+const MAX_LINES: usize = 500_000;
+
+/// Whether bytes are text: they begin with UTF-8 without control characters, and do not have too many lines.
 pub(super) fn is_text(bytes: &[u8]) -> bool {
     let start = bytes.get(..64 << 10).unwrap_or(bytes);
     let control = |byte: &&u8| matches!(byte, 0..=8 | 14..=26 | 28..=31 | 127);
@@ -21,7 +24,9 @@ pub(super) fn is_text(bytes: &[u8]) -> bool {
         // A character that the sample cuts, not bytes that never are UTF-8.
         Err(error) => error.error_len().is_none(),
     };
-    valid && start.iter().filter(control).count() == 0
+    valid
+        && start.iter().filter(control).count() == 0
+        && bytes.iter().filter(|byte| **byte == b'\n').count() < MAX_LINES
 }
 
 /// The lines of a text, their ends included.

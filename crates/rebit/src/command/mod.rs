@@ -7,6 +7,7 @@ mod call;
 mod check;
 mod context;
 mod debug;
+mod diff;
 mod dockerfile;
 mod du;
 mod export;
@@ -62,6 +63,7 @@ pub(crate) fn dispatch(flags: &Flags) -> Result<(), CommandError> {
         Command::Debug(command) => debug::debug(flags, command),
         Command::Run(command) => run::run(flags, command),
         Command::Verify(command) => verify::verify(flags, command),
+        Command::Diff(command) => diff::diff(flags, command),
         Command::Cache(command) => cache::cache(flags, command),
         Command::Gc(command) => gc::gc(flags, command),
         Command::Fsck(command) => fsck::fsck(flags, command),

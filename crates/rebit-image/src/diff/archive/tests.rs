@@ -188,7 +188,7 @@ fn pictures_and_programs_are_looked_into() {
         "prog",
         &elf(b"abcd", b"12345678"),
         &elf(b"efgh", b"12345678"),
-        &["prog!.note.gnu.build-id: text [build id]"],
+        &["prog!.note.gnu.build-id: bytes [build id]"],
     );
     check(
         "prog",
@@ -211,7 +211,7 @@ fn limits_hold() {
         "f.gz",
         &bomb(0),
         &bomb(1),
-        &["f.gz!content: content, not looked into: damaged or too large to unpack"],
+        &["f.gz!content: content, not looked into: damaged or too large to unpack []"],
     );
     // More differences than are listed.
     let many: Vec<String> = (0..500).map(|n| format!("f{n:03}")).collect();

@@ -15,10 +15,15 @@ pub(super) fn open_tar(bytes: &[u8]) -> Option<Archive<'_>> {
             return None;
         }
         let header = entry.header();
+        // A number that is left empty is 0.
         let mut fields = vec![
-            Field::time(i64::try_from(header.mtime().ok()?).unwrap_or(i64::MAX)),
-            Field::of("mode", format!("{:04o}", header.mode().ok()?), Cause::Owner),
-            Field::of("owner", format!("{}:{}", header.uid().ok()?, header.gid().ok()?), Cause::Owner),
+            Field::time(i64::try_from(header.mtime().unwrap_or(0)).unwrap_or(i64::MAX)),
+            Field::of("mode", format!("{:04o}", header.mode().unwrap_or(0)), Cause::Owner),
+            Field::of(
+                "owner",
+                format!("{}:{}", header.uid().unwrap_or(0), header.gid().unwrap_or(0)),
+                Cause::Owner,
+            ),
             Field::new("type", format!("{:?}", header.entry_type())),
         ];
         let name = |name: Option<&[u8]>| lines::shown(name.unwrap_or_default());
