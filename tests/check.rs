@@ -97,6 +97,11 @@ fn random_bytes_ids_names_and_known_places_are_named() {
             "`mktemp` in the command",
         ],
     );
+    // What not everyone may read is not in the log.
+    let dockerfile = "FROM busybox\nRUN umask 077; (echo key; busybox date +%s) > /key\n";
+    names(dockerfile, &["`/key`: content (15 bytes), bytes ", "likely cause: `date`"]);
+    let (_, ended) = check(dockerfile, &[]);
+    assert!(!ended.stdout.contains("first: "), "{}", ended.stdout);
 }
 
 #[test]

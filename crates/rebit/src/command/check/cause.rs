@@ -67,8 +67,8 @@ const PLACES: &[(&str, &str, &str)] = &[
     ("/etc/ssl/private/", "a key that is made at random", "make it when the container starts"),
     (
         "/etc/shadow",
-        "the day of the last change of a password",
-        "set it: `chage -d 0 USER`; newer versions of useradd take SOURCE_DATE_EPOCH",
+        "the salt of a password, or the day of its last change",
+        "set the hash, `usermod -p HASH USER`, and the day, `chage -d 0 USER` (newer versions take SOURCE_DATE_EPOCH)",
     ),
     (
         "*.pyc",

@@ -26,6 +26,16 @@ pub(super) struct Contents {
 }
 
 impl Contents {
+    /// The same without anything of what is in the files.
+    pub(super) fn without_text(mut self) -> Self {
+        self.lines = None;
+        for finding in &mut self.findings {
+            (finding.a, finding.b) = (None, None);
+            finding.detail.clear();
+        }
+        self
+    }
+
     /// What the differences look like they come from, the special before the general; empty when nothing fits.
     pub(super) fn causes(&self) -> Vec<Cause> {
         let mut causes: Vec<Cause> =

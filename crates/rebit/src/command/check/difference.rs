@@ -39,7 +39,10 @@ pub(super) fn between(
                     (Kind::File { object: a, .. }, Kind::File { object: b, .. })
                         if a != b && found.len() < looked_at =>
                     {
-                        Some(content::compare(bench.session, &shown, a, b)?)
+                        Some(content::compare(bench.session, &shown, a, b)?).map(|contents| {
+                            let public = is_public(before) && is_public(after);
+                            if public { contents } else { contents.without_text() }
+                        })
                     }
                     _ => None,
                 };
@@ -49,6 +52,11 @@ pub(super) fn between(
         found.push(Difference { path: shown, what, contents, one_sided });
     }
     Ok(found)
+}
+
+/// Whether everyone may read a file: passwords and keys do not belong into the log of a build.
+fn is_public(node: &Node) -> bool {
+    node.metadata.mode & 0o004 != 0
 }
 
 fn what(before: &Node, after: &Node) -> String {
