@@ -1,5 +1,7 @@
 //! Executes a [`Graph`]: each step is looked up by its key, and run or computed only when nothing is known of it.
 
+mod base;
+
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime};
@@ -18,7 +20,7 @@ use crate::context::{Context, size_of};
 use crate::debug::{self, Failures};
 use crate::error::{BuildError, StepProblem};
 use crate::explain::{self, KeptPreimage, StepReport};
-use crate::graph::{Base, CopyOp, CopySource, Graph, Op, RunMountKind, RunNetwork, RunOp, StagePlan, Step};
+use crate::graph::{CopyOp, CopySource, Graph, Op, RunMountKind, RunNetwork, RunOp, StagePlan, Step};
 use crate::key;
 use crate::op::mounts::{self, Secrets};
 use crate::op::run::{HostNetwork, RunEnvironment, describe, is_stop, run};
@@ -28,7 +30,6 @@ use crate::record::{self, StepRecord};
 use crate::remote::Remote;
 use crate::schedule;
 use crate::snapshot::Checkouts;
-use crate::time::rfc3339;
 use crate::trees::Trees;
 use crate::trial::Trial;
 use crate::user;
@@ -257,30 +258,6 @@ impl Solver<'_> {
         Ok(state)
     }
 
-    fn base(&self, stage: &StagePlan) -> Result<StageState, BuildError> {
-        match &stage.base {
-            Base::Scratch => Ok(self.nothing(stage)),
-            Base::Stage(number) => match lock(&self.done).get(number) {
-                Some(state) => Ok(state.clone()),
-                None => unreachable!("a plan lists a stage after what it starts from"),
-            },
-            Base::Context(name) => self.base_of_context(stage, name),
-            Base::Image { manifest, .. } => {
-                let missing = BuildError::BaseMissing { manifest: *manifest };
-                let image = self.inputs.images.image(manifest).ok_or(missing)?;
-                let base = image.config.value().clone();
-                let tree = image.trees.last().copied().unwrap_or(self.empty);
-                Ok(StageState {
-                    history: base.history.clone(),
-                    base,
-                    layers: image.layers.into_iter().map(LayerSource::Published).collect(),
-                    chain: image.trees,
-                    tree,
-                })
-            }
-        }
-    }
-
     /// What a step gives; in a trial, what the overseer says it gives.
     fn overseen(
         &self,
@@ -294,48 +271,6 @@ impl Solver<'_> {
             Some(tree) => Ok(tree),
             None => Ok(trial.overseer.after(id, self.step(id, stage, step, state)?)),
         }
-    }
-
-    /// A stage that starts from nothing.
-    fn nothing(&self, stage: &StagePlan) -> StageState {
-        StageState {
-            base: ImageConfig {
-                variant: stage.platform.variant.clone(),
-                ..ImageConfig::scratch(&stage.platform.architecture, &stage.platform.os)
-            },
-            layers: Vec::new(),
-            chain: Vec::new(),
-            tree: self.empty,
-            history: Vec::new(),
-        }
-    }
-
-    /// A stage that starts from the files of a context: one layer of them, and an empty config.
-    fn base_of_context(&self, stage: &StagePlan, name: &str) -> Result<StageState, BuildError> {
-        let tree = self.context_of(Some(name)).and_then(|tree| {
-            let empty = self.trees.load(&self.empty)?;
-            self.settle(self.empty, &empty, &tree)
-        });
-        let tree = tree.map_err(|problem| BuildError::BaseContext { name: name.to_owned(), problem })?;
-        let mut state = self.nothing(stage);
-        self.add_layer(&mut state, tree, format!("FROM {name}"));
-        Ok(state)
-    }
-
-    /// Puts the tree after a step on top of a stage, if it is another one, and tells the history.
-    fn add_layer(&self, state: &mut StageState, after: TreeId, created_by: String) {
-        let changed = after != state.tree;
-        if changed {
-            state.layers.push(LayerSource::Made { lower: state.tree, upper: after });
-            state.chain.push(after);
-            state.tree = after;
-        }
-        state.history.push(History {
-            created: Some(rfc3339(self.graph.epoch)),
-            created_by: Some(created_by),
-            empty_layer: !changed,
-            ..History::default()
-        });
     }
 
     fn step(

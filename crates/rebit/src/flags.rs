@@ -6,6 +6,12 @@ use clap::builder::TypedValueParser as _;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 
+mod cache;
+mod check;
+
+pub(crate) use cache::{Cache, CacheCommand};
+pub(crate) use check::Check;
+
 /// Builds container images to the same bits every time, on any machine, and proves it.
 #[derive(Debug, Parser)]
 #[command(
@@ -189,33 +195,6 @@ pub(crate) struct Why {
 }
 
 #[derive(Debug, Args)]
-pub(crate) struct Check {
-    #[command(flatten)]
-    pub(crate) source: BuildSource,
-    /// Let RUN --mount=type=secret use a secret, as in `rebit build`.
-    #[arg(long = "secret", value_name = "id=NAME[,src=FILE]")]
-    pub(crate) secrets: Vec<String>,
-    /// Let RUN --mount=type=ssh use an SSH agent, as in `rebit build`.
-    #[arg(long = "ssh", value_name = "default|NAME=SOCKET")]
-    pub(crate) agents: Vec<String>,
-    /// How many stages the first build works on at the same time; the second one is for one processor [default: the number of processors].
-    #[arg(short, long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..).map(usize::from))]
-    pub(crate) jobs: Option<usize>,
-    /// How layers are compressed.
-    #[arg(long, value_enum, default_value_t)]
-    pub(crate) compression: CompressionFlag,
-    /// How progress is shown.
-    #[arg(long, value_enum, default_value_t, value_name = "HOW")]
-    pub(crate) progress: ProgressFlag,
-    /// Show no progress.
-    #[arg(short, long)]
-    pub(crate) quiet: bool,
-    /// Print JSON.
-    #[arg(long)]
-    pub(crate) json: bool,
-}
-
-#[derive(Debug, Args)]
 pub(crate) struct Debug {
     /// The context of the build [default: that of the build that failed last].
     #[arg(value_name = "CONTEXT")]
@@ -380,67 +359,6 @@ pub(crate) struct Diff {
     /// Write a page for a browser too.
     #[arg(long, value_name = "FILE")]
     pub(crate) html: Option<PathBuf>,
-}
-
-#[derive(Debug, Args)]
-pub(crate) struct Cache {
-    #[command(subcommand)]
-    pub(crate) command: CacheCommand,
-}
-
-#[derive(Debug, Subcommand)]
-pub(crate) enum CacheCommand {
-    /// List the caches.
-    Ls {
-        /// Print JSON.
-        #[arg(long)]
-        json: bool,
-    },
-    /// Write caches to an archive, zstd-compressed when its name ends with .zst or .tzst.
-    Export {
-        /// The archive; - is standard output.
-        #[arg(value_name = "FILE|-")]
-        file: PathBuf,
-        /// The names of the caches [default: all].
-        #[arg(value_name = "NAME")]
-        names: Vec<String>,
-        /// Print JSON about what was written.
-        #[arg(long)]
-        json: bool,
-    },
-    /// Bring the caches of an archive in; each replaces what a cache of its name holds.
-    Import {
-        /// The archive; - is standard input.
-        #[arg(value_name = "FILE|-")]
-        file: PathBuf,
-        /// Print JSON about what was brought in.
-        #[arg(long)]
-        json: bool,
-    },
-    /// Remove caches by age and size, the least recently used first; those in use are left.
-    Prune {
-        /// Remove caches that no build used within this time, e.g. 36h or 30d.
-        #[arg(long, value_name = "TIME", value_parser = parse_time, required_unless_present = "max_size")]
-        older_than: Option<std::time::Duration>,
-        /// Remove caches until the others take at most this, e.g. 20G.
-        #[arg(long, value_name = "SIZE", value_parser = parse_size)]
-        max_size: Option<u64>,
-        /// Say what would be removed, and remove nothing.
-        #[arg(long)]
-        dry_run: bool,
-        /// Print JSON.
-        #[arg(long)]
-        json: bool,
-    },
-    /// Remove what caches hold.
-    Rm {
-        /// The names of the caches.
-        #[arg(value_name = "NAME", required_unless_present = "all")]
-        names: Vec<String>,
-        /// All of them.
-        #[arg(long, conflicts_with = "names")]
-        all: bool,
-    },
 }
 
 #[derive(Debug, Args)]
