@@ -9,6 +9,7 @@ mod applications;
 mod build;
 mod caches;
 mod calculator;
+mod check;
 mod checks;
 mod context;
 mod copy;

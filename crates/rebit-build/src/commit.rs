@@ -3,7 +3,7 @@
 use rebit_image::{LayerBlob, StoredImage};
 use rebit_layer::encode::{EncodeOptions, LayerFormat, SegmentCache};
 use rebit_layer::segment::SegmentKey;
-use rebit_layer::{Compare, diff, encode_layer};
+use rebit_layer::{Compare, NoSegmentCache, diff, encode_layer};
 use rebit_oci::config::{ImageConfig, RootFs};
 use rebit_oci::manifest::{MediaType, descriptor, write_annotated_manifest};
 use rebit_oci::object::{ObjectSink as _, ObjectSource as _};
@@ -126,7 +126,10 @@ fn encode(
     let session = inputs.session;
     let media_type = compression.layer_media_type();
     let key = key::layer(lower, upper, graph.epoch, compression).key();
-    let known = session.get_record(&key, inputs.options.now)?;
+    let known = match inputs.trial {
+        Some(_) => None,
+        None => session.get_record(&key, inputs.options.now)?,
+    };
     if let Some(record) = known.and_then(|bytes| record::decode::<LayerRecord>(&bytes)) {
         let LayerRecord { diff_id, digest, size, object } = record;
         return Ok(LayerBlob { diff_id, digest, size, media_type, object });
@@ -135,13 +138,18 @@ fn encode(
     let upper_tree = trees.load(&upper)?;
     let changes = diff(&*trees.load(&lower)?, &upper_tree, Compare::IgnoreMtime).with_ancestors(&upper_tree);
     let options = EncodeOptions { epoch: graph.epoch, compression, format: LayerFormat::V1 };
-    let encoded = encode_layer(&changes, session, session, &SessionSegments(session), &options)?;
+    let segments = SessionSegments(session);
+    let segments: &(dyn SegmentCache + Sync) =
+        if inputs.trial.is_some() { &NoSegmentCache } else { &segments };
+    let encoded = encode_layer(&changes, session, session, segments, &options)?;
     for text in describe(&encoded.report) {
         inputs.progress.event(Event::Notice { id: StepId { stage: usize::MAX, step: 0 }, text });
     }
     let object = session.put_composite(&encoded.digest, encoded.size, &encoded.parts)?;
     let record = LayerRecord { diff_id: encoded.diff_id, digest: encoded.digest, size: encoded.size, object };
-    session.put_record(&key, &record::encode(&record), &[object], inputs.options.now)?;
+    if inputs.trial.is_none() {
+        session.put_record(&key, &record::encode(&record), &[object], inputs.options.now)?;
+    }
     Ok(LayerBlob { diff_id: encoded.diff_id, digest: encoded.digest, size: encoded.size, media_type, object })
 }
 

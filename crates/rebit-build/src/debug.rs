@@ -43,6 +43,7 @@ pub struct FailedStep {
 }
 
 /// Where failures of a build are kept.
+#[derive(Clone, Copy)]
 pub(crate) struct Failures<'a> {
     pub(crate) graph: &'a Graph,
     pub(crate) scope: &'a str,
@@ -56,7 +57,7 @@ fn key(scope: Option<&str>) -> CacheKey {
     preimage.key()
 }
 
-/// Keeps what a failed step left.
+/// Keeps what a failed step left, unless the build keeps nothing.
 pub(crate) fn keep(
     op: &RunOp,
     id: StepId,
@@ -66,7 +67,7 @@ pub(crate) fn keep(
     parts: Parts<'_>,
     environment: &RunEnvironment<'_>,
 ) -> Result<(), StepProblem> {
-    let Failures { graph, scope, now } = *environment.failures;
+    let Some(Failures { graph, scope, now }) = environment.failures.copied() else { return Ok(()) };
     let session = environment.session;
     let mut kept = Vec::new();
     for (number, mount) in op.mounts.iter().enumerate() {
@@ -160,10 +161,10 @@ pub fn debug(
 ) -> Result<Exit, StepProblem> {
     let trees = Trees::new(session);
     let (empty, _) = trees.store(Tree::with_root(Metadata::directory(failed.epoch)))?;
-    let snapshotter = Checkouts::new(session, &trees, empty, now);
-    let graph = Graph::empty(failed.epoch);
+    let snapshotter = Checkouts::new(session, session, &trees, empty, now);
     let environment = RunEnvironment {
         session,
+        directories: session,
         trees: &trees,
         snapshotter: &snapshotter,
         runner,
@@ -173,7 +174,7 @@ pub fn debug(
         secrets: request.secrets,
         epoch: failed.epoch,
         now,
-        failures: &Failures { graph: &graph, scope: "", now },
+        failures: None,
     };
     let below = trees.load(&failed.chain.last().copied().unwrap_or(empty))?;
     let user = user::exec_user(&failed.op.user, &below, session)?;

@@ -24,12 +24,6 @@ pub struct Graph {
 }
 
 impl Graph {
-    /// A graph of nothing.
-    pub(crate) fn empty(epoch: i64) -> Self {
-        let platform = BuildPlatform { os: String::new(), architecture: String::new(), variant: None };
-        Self { stages: Vec::new(), platform, epoch }
-    }
-
     /// The stage that becomes the image.
     #[must_use]
     pub fn target(&self) -> Option<&StagePlan> {

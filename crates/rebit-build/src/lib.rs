@@ -38,6 +38,7 @@ mod snapshot;
 mod solve;
 pub mod time;
 mod trees;
+mod trial;
 pub mod user;
 
 pub use commit::{Built, SessionSegments};
@@ -53,4 +54,5 @@ pub use plan::{Planned, plan};
 pub use progress::Progress;
 pub use remote::{Remote, RemoteError};
 pub use run_image::{RunRequest, run_image};
-pub use solve::{BuildInputs, BuildOptions, Images, NoCache, execute, last_report};
+pub use solve::{BuildInputs, BuildOptions, Images, NoCache, execute, execute_steps, last_report};
+pub use trial::{Overseer, Trial};

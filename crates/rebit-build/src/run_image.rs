@@ -60,7 +60,7 @@ pub fn run_image(
     }
     let trees = Trees::new(session);
     let (empty, _) = trees.store(Tree::with_root(Metadata::default()))?;
-    let snapshotter = Checkouts::new(session, &trees, empty, request.now);
+    let snapshotter = Checkouts::new(session, session, &trees, empty, request.now);
     let tree = trees.load(&image.trees.last().copied().unwrap_or(empty))?;
     let user = user::exec_user(
         request.user.as_ref().or(config.user.as_ref()).map_or("", |user| user),

@@ -84,7 +84,10 @@ pub(crate) trait Snapshotter {
 
 /// The driver that keeps a directory for each layer.
 pub(crate) struct Checkouts<'a> {
+    /// Where contents are.
     session: &'a Session,
+    /// Where directories are kept.
+    directories: &'a Session,
     trees: &'a Trees<'a>,
     /// The identity of the tree that holds nothing.
     empty: TreeId,
@@ -92,14 +95,20 @@ pub(crate) struct Checkouts<'a> {
 }
 
 impl<'a> Checkouts<'a> {
-    pub(crate) fn new(session: &'a Session, trees: &'a Trees<'a>, empty: TreeId, now: SystemTime) -> Self {
-        Self { session, trees, empty, now }
+    pub(crate) fn new(
+        session: &'a Session,
+        directories: &'a Session,
+        trees: &'a Trees<'a>,
+        empty: TreeId,
+        now: SystemTime,
+    ) -> Self {
+        Self { session, directories, trees, empty, now }
     }
 
     /// The directories that make `upper` out of `lower`, lowest first: one, or the one of a tree that is nearly `upper` and what
     /// it lacks. A large directory of which one file changed is not written again.
     fn layer(&self, lower: TreeId, upper: TreeId) -> Result<Vec<Checkout>, StepProblem> {
-        if let Some(checkout) = self.session.checkout(&key::checkout(lower, upper))? {
+        if let Some(checkout) = self.directories.checkout(&key::checkout(lower, upper))? {
             return Ok(vec![checkout]);
         }
         let tree = self.trees.load(&upper)?;
@@ -108,10 +117,10 @@ impl<'a> Checkouts<'a> {
             return Ok(vec![self.write(lower, upper, &tree, changes)?]);
         }
         let key = key::checkouts_of(lower).key();
-        let known = self.session.get_record(&key, self.now)?;
+        let known = self.directories.get_record(&key, self.now)?;
         let mut recent: Vec<TreeId> = known.and_then(|bytes| record::decode(&bytes)).unwrap_or_default();
         for near in recent.iter().filter(|near| **near != upper) {
-            let Some(checkout) = self.session.checkout(&key::checkout(lower, *near))? else { continue };
+            let Some(checkout) = self.directories.checkout(&key::checkout(lower, *near))? else { continue };
             // A tree that is gone from the store has left its checkout behind.
             let Ok(near_tree) = self.trees.load(near) else { continue };
             let lacking = diff(&near_tree, &tree, Compare::Exact);
@@ -123,7 +132,7 @@ impl<'a> Checkouts<'a> {
         recent.retain(|known| *known != upper);
         recent.insert(0, upper);
         recent.truncate(RECENT);
-        self.session.put_record(&key, &record::encode(&recent), &[], self.now)?;
+        self.directories.put_record(&key, &record::encode(&recent), &[], self.now)?;
         Ok(vec![written])
     }
 
@@ -136,10 +145,10 @@ impl<'a> Checkouts<'a> {
         changes: Changeset,
     ) -> Result<Checkout, StepProblem> {
         let key = key::checkout(lower, upper);
-        if let Some(checkout) = self.session.checkout(&key)? {
+        if let Some(checkout) = self.directories.checkout(&key)? {
             return Ok(checkout);
         }
-        let scratch = self.session.scratch_dir("checkout")?;
+        let scratch = self.directories.scratch_dir("checkout")?;
         let files = scratch.path().join(FILES);
         create_dir(&files)?;
         let changes = changes.with_ancestors(tree);
@@ -148,11 +157,11 @@ impl<'a> Checkouts<'a> {
             allow_missing_devices: true,
             allow_other_owner: false,
         };
-        self.session.check_space(changes.size())?;
+        self.directories.check_space(changes.size())?;
         checkout(&changes, &files, self.session, &options)?;
         // The top layer's own directory is the root that a process sees.
         set_root(&files, tree)?;
-        Ok(self.session.publish_checkout(&key, scratch)?)
+        Ok(self.directories.publish_checkout(&key, scratch)?)
     }
 }
 
@@ -170,7 +179,7 @@ impl Snapshotter for Checkouts<'_> {
     }
 
     fn prepare(&self, tree: &Tree) -> Result<Active, StepProblem> {
-        let active = Active { scratch: self.session.scratch_dir("run")? };
+        let active = Active { scratch: self.directories.scratch_dir("run")? };
         create_dir(&active.upper())?;
         create_dir(&active.work())?;
         set_root(&active.upper(), tree)?;
@@ -179,7 +188,7 @@ impl Snapshotter for Checkouts<'_> {
 
     fn commit(&self, active: Active, lower: TreeId, upper: TreeId, tree: &Tree) -> Result<(), StepProblem> {
         normalise(&active.upper(), &TreePath::root(), tree)?;
-        self.session.publish_checkout(&key::checkout(lower, upper), active.into_left()?)?;
+        self.directories.publish_checkout(&key::checkout(lower, upper), active.into_left()?)?;
         Ok(())
     }
 }

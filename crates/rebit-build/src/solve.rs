@@ -1,5 +1,7 @@
 //! Executes a [`Graph`]: each step is looked up by its key, and run or computed only when nothing is known of it.
 
+mod base;
+
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime};
@@ -18,7 +20,7 @@ use crate::context::{Context, size_of};
 use crate::debug::{self, Failures};
 use crate::error::{BuildError, StepProblem};
 use crate::explain::{self, KeptPreimage, StepReport};
-use crate::graph::{Base, CopyOp, CopySource, Graph, Op, RunMountKind, RunNetwork, RunOp, StagePlan, Step};
+use crate::graph::{CopyOp, CopySource, Graph, Op, RunMountKind, RunNetwork, RunOp, StagePlan, Step};
 use crate::key;
 use crate::op::mounts::{self, Secrets};
 use crate::op::run::{HostNetwork, RunEnvironment, describe, is_stop, run};
@@ -28,8 +30,8 @@ use crate::record::{self, StepRecord};
 use crate::remote::Remote;
 use crate::schedule;
 use crate::snapshot::Checkouts;
-use crate::time::rfc3339;
 use crate::trees::Trees;
+use crate::trial::Trial;
 use crate::user;
 
 /// What a build needs besides its plan.
@@ -59,6 +61,8 @@ pub struct BuildInputs<'a> {
     pub scope: &'a str,
     /// How.
     pub options: BuildOptions,
+    /// Set for a build that nothing is to be known of afterwards.
+    pub trial: Option<Trial<'a>>,
 }
 
 impl std::fmt::Debug for BuildInputs<'_> {
@@ -122,13 +126,31 @@ pub trait Images: Sync {
 /// # Errors
 /// [`BuildError`]; what was done before it stays known to the store.
 pub fn execute(graph: &Graph, inputs: &BuildInputs<'_>) -> Result<Built, BuildError> {
+    solve(graph, inputs, &|stage, state, empty, trees| {
+        commit::commit(graph, stage, state, empty, trees, inputs)
+    })
+}
+
+/// Executes the steps of a plan, and makes no image of them: what a [`Trial`] is for.
+///
+/// # Errors
+/// As [`execute`].
+pub fn execute_steps(graph: &Graph, inputs: &BuildInputs<'_>) -> Result<(), BuildError> {
+    solve(graph, inputs, &|_, _, _, _| Ok(()))
+}
+
+/// What is made of the target stage: the plan of the stage, its state, and the empty tree.
+type Finish<'a, T> = &'a dyn Fn(&StagePlan, StageState, TreeId, &Trees<'_>) -> Result<T, BuildError>;
+
+fn solve<T>(graph: &Graph, inputs: &BuildInputs<'_>, finish: Finish<'_, T>) -> Result<T, BuildError> {
+    let directories = inputs.trial.map_or(inputs.session, |trial| trial.directories);
     let trees = Trees::new(inputs.session);
     let (empty, _) =
         trees.store(Tree::with_root(Metadata::directory(graph.epoch))).map_err(|source| match source {
             rebit_layer::StoreError::Object { source } => BuildError::Object(source),
             _ => unreachable!("a tree of one directory is within every limit"),
         })?;
-    let snapshotter = Checkouts::new(inputs.session, &trees, empty, inputs.options.now);
+    let snapshotter = Checkouts::new(inputs.session, directories, &trees, empty, inputs.options.now);
     let failures = Failures { graph, scope: inputs.scope, now: inputs.options.now };
     let solver = Solver {
         graph,
@@ -136,6 +158,7 @@ pub fn execute(graph: &Graph, inputs: &BuildInputs<'_>) -> Result<Built, BuildEr
         trees: &trees,
         environment: RunEnvironment {
             session: inputs.session,
+            directories,
             trees: &trees,
             snapshotter: &snapshotter,
             runner: inputs.runner,
@@ -145,7 +168,7 @@ pub fn execute(graph: &Graph, inputs: &BuildInputs<'_>) -> Result<Built, BuildEr
             secrets: inputs.secrets,
             epoch: graph.epoch,
             now: inputs.options.now,
-            failures: &failures,
+            failures: inputs.trial.is_none().then_some(&failures),
         },
         empty,
         read: Mutex::default(),
@@ -162,7 +185,7 @@ pub fn execute(graph: &Graph, inputs: &BuildInputs<'_>) -> Result<Built, BuildEr
     solver.keep_report()?;
     let target = graph.target().and_then(|stage| Some((stage, lock(&solver.done).remove(&stage.index)?)));
     let Some((stage, state)) = target else { unreachable!("a plan has at least one stage") };
-    commit::commit(graph, stage, state, empty, &trees, inputs)
+    finish(stage, state, empty, &trees)
 }
 
 /// What became of the steps of the last build of `scope` that executed any; `None` when there was none.
@@ -226,7 +249,7 @@ impl Solver<'_> {
                 return Err(BuildError::Interrupted);
             }
             let id = StepId { stage: place, step: number };
-            let after = self.step(id, stage, step, &state).map_err(|problem| match problem {
+            let after = self.overseen(id, stage, step, &state).map_err(|problem| match problem {
                 problem if is_stop(&problem) || self.inputs.stop.is_stopped() => BuildError::Interrupted,
                 problem => BuildError::Step { step: step.text.clone(), span: step.span, problem },
             })?;
@@ -235,70 +258,19 @@ impl Solver<'_> {
         Ok(state)
     }
 
-    fn base(&self, stage: &StagePlan) -> Result<StageState, BuildError> {
-        match &stage.base {
-            Base::Scratch => Ok(self.nothing(stage)),
-            Base::Stage(number) => match lock(&self.done).get(number) {
-                Some(state) => Ok(state.clone()),
-                None => unreachable!("a plan lists a stage after what it starts from"),
-            },
-            Base::Context(name) => self.base_of_context(stage, name),
-            Base::Image { manifest, .. } => {
-                let missing = BuildError::BaseMissing { manifest: *manifest };
-                let image = self.inputs.images.image(manifest).ok_or(missing)?;
-                let base = image.config.value().clone();
-                let tree = image.trees.last().copied().unwrap_or(self.empty);
-                Ok(StageState {
-                    history: base.history.clone(),
-                    base,
-                    layers: image.layers.into_iter().map(LayerSource::Published).collect(),
-                    chain: image.trees,
-                    tree,
-                })
-            }
+    /// What a step gives; in a trial, what the overseer says it gives.
+    fn overseen(
+        &self,
+        id: StepId,
+        stage: &StagePlan,
+        step: &Step,
+        state: &StageState,
+    ) -> Result<TreeId, StepProblem> {
+        let Some(trial) = self.inputs.trial else { return self.step(id, stage, step, state) };
+        match trial.overseer.instead(id) {
+            Some(tree) => Ok(tree),
+            None => Ok(trial.overseer.after(id, self.step(id, stage, step, state)?)),
         }
-    }
-
-    /// A stage that starts from nothing.
-    fn nothing(&self, stage: &StagePlan) -> StageState {
-        StageState {
-            base: ImageConfig {
-                variant: stage.platform.variant.clone(),
-                ..ImageConfig::scratch(&stage.platform.architecture, &stage.platform.os)
-            },
-            layers: Vec::new(),
-            chain: Vec::new(),
-            tree: self.empty,
-            history: Vec::new(),
-        }
-    }
-
-    /// A stage that starts from the files of a context: one layer of them, and an empty config.
-    fn base_of_context(&self, stage: &StagePlan, name: &str) -> Result<StageState, BuildError> {
-        let tree = self.context_of(Some(name)).and_then(|tree| {
-            let empty = self.trees.load(&self.empty)?;
-            self.settle(self.empty, &empty, &tree)
-        });
-        let tree = tree.map_err(|problem| BuildError::BaseContext { name: name.to_owned(), problem })?;
-        let mut state = self.nothing(stage);
-        self.add_layer(&mut state, tree, format!("FROM {name}"));
-        Ok(state)
-    }
-
-    /// Puts the tree after a step on top of a stage, if it is another one, and tells the history.
-    fn add_layer(&self, state: &mut StageState, after: TreeId, created_by: String) {
-        let changed = after != state.tree;
-        if changed {
-            state.layers.push(LayerSource::Made { lower: state.tree, upper: after });
-            state.chain.push(after);
-            state.tree = after;
-        }
-        state.history.push(History {
-            created: Some(rfc3339(self.graph.epoch)),
-            created_by: Some(created_by),
-            empty_layer: !changed,
-            ..History::default()
-        });
     }
 
     fn step(
@@ -466,6 +438,9 @@ impl Solver<'_> {
             .into_iter()
             .for_each(|text| inputs.progress.event(Event::ContextNotice { text }));
         let tree = Arc::new(walked.tree);
+        if let Some(trial) = inputs.trial {
+            trial.overseer.context(name, tree.store(inputs.session)?);
+        }
         read.insert(key, Arc::clone(&tree));
         Ok(tree)
     }
@@ -482,7 +457,8 @@ impl Solver<'_> {
     }
 
     fn lookup(&self, id: StepId, key: &Preimage) -> Result<Option<TreeId>, StepProblem> {
-        if self.stage_of(id).is_some_and(|stage| self.inputs.options.no_cache.covers(stage)) {
+        let left_aside = |stage: &StagePlan| self.inputs.options.no_cache.covers(stage);
+        if self.inputs.trial.is_some() || self.stage_of(id).is_some_and(left_aside) {
             return Ok(None);
         }
         let bytes = self.inputs.session.get_record(&key.key(), self.inputs.options.now)?;
@@ -495,6 +471,9 @@ impl Solver<'_> {
 
     /// What differs from the last execution at the same place, and remembers the preimage for the next one.
     fn explain(&self, id: StepId, key: &Preimage) -> Result<Vec<String>, StepProblem> {
+        if self.inputs.trial.is_some() {
+            return Ok(Vec::new());
+        }
         let stage = self.stage_of(id).map_or_else(String::new, StagePlan::display_name);
         let place = explain::place(self.inputs.scope, &stage, id.step);
         let (session, now) = (self.inputs.session, self.inputs.options.now);
@@ -517,7 +496,7 @@ impl Solver<'_> {
     /// Keeps what became of the steps, unless all of them were known: then the report before still tells more.
     fn keep_report(&self) -> Result<(), BuildError> {
         let reports: Vec<StepReport> = lock(&self.reports).values().cloned().collect();
-        if reports.iter().any(|report| !report.cached) {
+        if self.inputs.trial.is_none() && reports.iter().any(|report| !report.cached) {
             let key = explain::report_key(self.inputs.scope);
             let (session, now) = (self.inputs.session, self.inputs.options.now);
             session.put_record(&key, &record::encode(&reports), &[], now)?;
@@ -578,6 +557,9 @@ impl Solver<'_> {
                 tree
             }
         };
+        if self.inputs.trial.is_some() {
+            return Ok(tree);
+        }
         let payload = record::encode(&StepRecord { tree, network });
         for key in missing {
             self.inputs.session.put_record(

@@ -183,6 +183,11 @@ pub(crate) fn processors() -> usize {
     std::thread::available_parallelism().map_or(1, std::num::NonZeroUsize::get)
 }
 
+/// Directories for temporary files that may be on different file systems.
+pub(crate) fn temporary_directories() -> Vec<PathBuf> {
+    ["/dev/shm".into(), env::temp_dir(), "/tmp".into(), "/var/tmp".into()].into()
+}
+
 /// The resolver configuration of this machine, for steps that use its network.
 pub(crate) fn resolv_conf() -> Option<Vec<u8>> {
     std::fs::read("/etc/resolv.conf").ok().filter(|content| content.len() <= 64 << 10)

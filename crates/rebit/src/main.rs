@@ -62,6 +62,7 @@ fn needs_namespace(command: &Command) -> bool {
     matches!(
         command,
         Command::Build(_)
+            | Command::Check(_)
             | Command::Run(_)
             | Command::Debug(_)
             | Command::Cache(_)

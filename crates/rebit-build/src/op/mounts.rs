@@ -131,7 +131,7 @@ impl Prepared {
                     Sharing::Locked => CacheSharing::Locked,
                     Sharing::Shared => CacheSharing::Shared,
                 };
-                let cache = environment.session.cache_dir(id, sharing, environment.now, fill)?;
+                let cache = environment.directories.cache_dir(id, sharing, environment.now, fill)?;
                 let source = cache.path().to_owned();
                 self.caches.push(cache);
                 self.mounts.push(Mount::Bind { source, target, readonly: *read_only });
@@ -186,7 +186,7 @@ impl Prepared {
 
     /// A directory of the step's own, whose changes are thrown away.
     fn copy(&mut self, tree: &Tree, environment: &RunEnvironment<'_>) -> Result<PathBuf, StepProblem> {
-        let scratch = environment.session.scratch_dir("bind")?;
+        let scratch = environment.directories.scratch_dir("bind")?;
         let files = scratch.path().join("fs");
         fs::create_dir(&files).map_err(|source| failed(&files, source))?;
         write_tree(tree, &files, environment)?;

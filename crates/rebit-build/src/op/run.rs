@@ -37,6 +37,8 @@ pub struct HostNetwork {
 /// Everything that running a process needs besides the step.
 pub(crate) struct RunEnvironment<'a> {
     pub(crate) session: &'a Session,
+    /// Where root file systems and caches are: the same, unless the build is a trial.
+    pub(crate) directories: &'a Session,
     pub(crate) trees: &'a Trees<'a>,
     pub(crate) snapshotter: &'a (dyn Snapshotter + Sync),
     pub(crate) runner: &'a Runner,
@@ -48,7 +50,7 @@ pub(crate) struct RunEnvironment<'a> {
     /// The present time, for ages only.
     pub(crate) now: SystemTime,
     /// Keeps a step that failed.
-    pub(crate) failures: &'a Failures<'a>,
+    pub(crate) failures: Option<&'a Failures<'a>>,
 }
 
 /// Runs the step and returns the tree after it.

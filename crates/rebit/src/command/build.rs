@@ -69,6 +69,7 @@ pub(crate) fn build(flags: &Flags, command: &Build) -> Result<(), CommandError> 
             jobs: command.jobs.unwrap_or_else(environment::processors),
             now,
         },
+        trial: None,
     };
     let built = execute(&planned.graph, &inputs).and_then(|built| built.store(&session, &names, now));
     reporter.finish(built.is_err());

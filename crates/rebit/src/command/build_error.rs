@@ -38,10 +38,19 @@ pub(crate) fn plan_error(file: &SourceFile, parsed: &Dockerfile, error: &PlanErr
 
 /// Shows why a build failed.
 pub(crate) fn build_error(file: &SourceFile, context: &Context, error: &BuildError) -> CommandError {
+    show(file, context, error, true)
+}
+
+/// Shows why a build failed that keeps nothing.
+pub(crate) fn trial_error(file: &SourceFile, context: &Context, error: &BuildError) -> CommandError {
+    show(file, context, error, false)
+}
+
+fn show(file: &SourceFile, context: &Context, error: &BuildError, kept: bool) -> CommandError {
     match error {
         BuildError::Interrupted => CommandError::new(error).with_exit(ExitKind::Interrupted),
         BuildError::Step { span, problem, .. } => {
-            let hint = hint_of(problem).map(str::to_owned).or_else(|| step_hint(context, problem));
+            let hint = hint_of(problem).map(str::to_owned).or_else(|| step_hint(context, problem, kept));
             let title = printable(&problem.to_string());
             at_place(file, *span, &title, &causes(problem, &title), hint.as_deref())
         }
@@ -55,13 +64,16 @@ pub(crate) fn build_error(file: &SourceFile, context: &Context, error: &BuildErr
     }
 }
 
-fn step_hint(context: &Context, problem: &StepProblem) -> Option<String> {
+fn step_hint(context: &Context, problem: &StepProblem, kept: bool) -> Option<String> {
     match problem {
         StepProblem::Sandbox(SandboxError::Exec { source, .. }) if source.raw_os_error() == Some(ENOEXEC) => {
             let hint = "it may be for another kind of processor; an emulator such as qemu-user-static lets this machine execute it";
             Some(hint.to_owned())
         }
-        StepProblem::Failed { .. } => Some("`rebit debug` opens a shell in what it left".to_owned()),
+        StepProblem::Failed { .. } if kept => Some("`rebit debug` opens a shell in what it left".to_owned()),
+        StepProblem::Failed { .. } => {
+            Some("after `rebit build`, `rebit debug` opens a shell in what it left".to_owned())
+        }
         StepProblem::SourceMissing { path, place } if place == "the build context" => {
             source_hint(context, path.trim_start_matches('/').trim_start_matches("./"))
         }

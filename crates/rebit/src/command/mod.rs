@@ -4,6 +4,7 @@ mod build;
 mod build_error;
 mod cache;
 mod call;
+mod check;
 mod context;
 mod debug;
 mod diff;
@@ -52,6 +53,7 @@ pub(crate) fn dispatch(flags: &Flags) -> Result<(), CommandError> {
         }
         Command::Plan(command) => plan::plan(flags, command),
         Command::Why(command) => why::why(flags, command),
+        Command::Check(command) => check::check(flags, command),
         Command::Import(command) => import::import(flags, command),
         Command::Export(command) => export::export(flags, command),
         Command::Images(command) => images::images(flags, command),
