@@ -25,6 +25,12 @@ pub(crate) fn compare(dir: &Path, rootfs: &Path) {
         rebit(dir, "versions", &["import", &source, &format!("store:bench/app:{number}")])
     });
     line("rebit", "ten imports", &ours, &ours);
+    for state in ["gc --recipes", "gc again"] {
+        let args: &[&str] = if state == "gc again" { &["gc"] } else { &["gc", "--recipes"] };
+        let mut figures = run(&mut rebit(dir, "versions", args));
+        figures.growth = size_of(&dir.join("versions"), &["loose", "scratch"]);
+        line("rebit", state, &figures, &figures);
+    }
     for (name, init, backup) in [
         ("restic", vec!["init", "-r", "restic", "-q"], vec!["-r", "restic", "-q", "backup"]),
         ("borg", vec!["init", "-e", "none", "borg"], vec!["create", "borg::"]),
