@@ -43,25 +43,25 @@ fn main() {
 
     let mut number = 0;
     let rate = |time: Duration| megabytes / time.as_secs_f64();
-    let mut show = |what: &str, limit: Duration, ours: Duration| {
+    let show = |what: &str, limit: Duration, ours: Duration| {
         let share = limit.as_secs_f64() / ours.as_secs_f64();
         println!("{what:<58}{:>7.0} MB/s{:>7.0} MB/s{share:>8.2}", rate(limit), rate(ours));
     };
 
     let (limit, ours) = pair(
-        || drop(blake3::hash(&all)),
-        || files.iter().for_each(|file| drop(session.put(file, &[]).unwrap())),
+        || keep(blake3::hash(&all)),
+        || files.iter().for_each(|file| keep(session.put(file, &[]).unwrap())),
     );
     show("put what is known (BLAKE3)", limit, ours);
 
     let (limit, ours) = pair(
-        || drop(zstd::bulk::compress(&all, 1).unwrap()),
+        || keep(zstd::bulk::compress(&all, 1).unwrap()),
         || {
             number += 1;
             let store =
                 Store::open(&dir.path().join(format!("new-{number}")), &StoreOptions::default()).unwrap();
             let session = store.session().unwrap();
-            files.iter().for_each(|file| drop(session.put(file, &[]).unwrap()));
+            files.iter().for_each(|file| keep(session.put(file, &[]).unwrap()));
             session.commit().unwrap();
         },
     );
@@ -69,17 +69,17 @@ fn main() {
 
     let packed = zstd::bulk::compress(&all, 1).unwrap();
     let (limit, ours) = pair(
-        || drop(zstd::bulk::decompress(&packed, all.len()).unwrap()),
-        || objects.iter().for_each(|object| drop(session.read(object).unwrap())),
+        || keep(zstd::bulk::decompress(&packed, all.len()).unwrap()),
+        || objects.iter().for_each(|object| keep(session.read(object).unwrap())),
     );
     show("read, verified (zstd decompression)", limit, ours);
 
     let changes = Changeset::full(&tree(&objects, &files));
     let options = |compression| EncodeOptions { epoch: 0, compression, format: LayerFormat::V1 };
     let (limit, ours) = pair(
-        || drop(Digest::of(&all)),
+        || keep(Digest::of(&all)),
         || {
-            drop(
+            keep(
                 encode_layer(&changes, &session, &session, &Known(&session), &options(Compression::Gzip))
                     .unwrap(),
             )
@@ -91,10 +91,10 @@ fn main() {
         || {
             let mut deflate = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::new(1));
             deflate.write_all(&all).unwrap();
-            drop(deflate.finish().unwrap());
+            keep(deflate.finish().unwrap());
         },
         || {
-            drop(
+            keep(
                 encode_layer(&changes, &session, &session, &NoSegmentCache, &options(Compression::Gzip))
                     .unwrap(),
             )
@@ -125,7 +125,7 @@ fn unpack(dir: &Path, files: &[Vec<u8>], changes: &Changeset, session: &Session)
             ours += 1;
             let target = dir.join(format!("checkout-{ours}"));
             fs::create_dir(&target).unwrap();
-            drop(checkout(changes, &target, session, &options).unwrap());
+            keep(checkout(changes, &target, session, &options).unwrap());
         },
     );
     let rate = |time: Duration| FILES as f64 / time.as_secs_f64();
@@ -198,4 +198,9 @@ fn tree(objects: &[ObjectId], files: &[Vec<u8>]) -> Tree {
         tree.insert(path, node, &Metadata::new(0o755, 0)).unwrap();
     }
     tree
+}
+
+/// Uses a value, so that making it is not optimised away.
+fn keep<T>(value: T) {
+    std::hint::black_box(value);
 }
