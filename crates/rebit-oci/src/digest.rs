@@ -355,7 +355,7 @@ mod tests {
         hasher.update(b"abc");
         let saved = hasher.save();
         let initial = "67e6096a85ae67bb72f36e3c3af54fa57f520e518c68059babd9831f19cde05b";
-        let expected = format!("0300000000000000{initial}0000000000000000616263{}03", "00".repeat(60));
+        let expected = format!("0300000000000000{initial}000000000000000003616263{}", "00".repeat(60));
         assert_eq!(crate::hex::encode(&saved), expected);
         assert!(Hasher::restore(&saved[..saved.len() - 1]).is_none());
         assert!(Hasher::restore(b"").is_none());
