@@ -80,7 +80,7 @@ pub struct EncodedLayer {
     pub compression: Compression,
     /// The blob in pieces: each an object of the sink, with its length.
     pub parts: Vec<(ObjectId, u64)>,
-    /// How many of the parts came from the cache.
+    /// How many of the parts came from the cache; of two that are the same in one layer, the second may.
     pub cached_parts: usize,
     /// What the layer does not carry.
     pub report: Report,
@@ -315,6 +315,9 @@ fn plain_bytes(job: Job, objects: &dyn ObjectSource) -> Result<Vec<u8>, EncodeEr
     Ok(plain)
 }
 
+/// Domain of the key of a segment by its bytes.
+const CONTENT_CONTEXT: &str = "rebit layer format 1 segment bytes";
+
 /// What turns a job into a part.
 struct Stage<'a> {
     objects: &'a dyn ObjectSource,
@@ -338,14 +341,25 @@ impl Stage<'_> {
     fn run(&self, job: Job) -> Result<Part, EncodeError> {
         let encoder = codec::encoder_id(self.compression);
         let key = job.segment.key();
+        let stride = !job.fetched.is_empty();
         let plain = plain_bytes(job, self.objects)?;
         if let Some((object, bytes)) = self.known(&key, encoder)? {
+            return Ok(Part { key, plain, bytes, object, cached: true });
+        }
+        // A large file that changed in one place is another object, and most of its pieces are what they were.
+        let by_content = stride.then(|| SegmentKey(blake3::derive_key(CONTENT_CONTEXT, &plain)));
+        if let Some(content) = &by_content
+            && let Some((object, bytes)) = self.known(content, encoder)?
+        {
+            self.cache.put(&key, encoder, object, bytes.len() as u64);
             return Ok(Part { key, plain, bytes, object, cached: true });
         }
         let bytes = codec::encode_segment(self.compression, &plain)
             .map_err(|source| EncodeError::Encoder { encoder, source })?;
         let object = self.sink.put(&bytes, &[])?;
-        self.cache.put(&key, encoder, object, bytes.len() as u64);
+        for key in [Some(key), by_content].into_iter().flatten() {
+            self.cache.put(&key, encoder, object, bytes.len() as u64);
+        }
         Ok(Part { key, plain, bytes: bytes.into(), object, cached: false })
     }
 

@@ -63,6 +63,28 @@ impl ObjectSource for Counting<'_> {
     }
 }
 
+/// A large file that changed in one place has its other pieces compressed already.
+#[test]
+fn pieces_of_a_large_file_are_known_by_their_bytes() {
+    let objects = MemoryObjects::new();
+    let mut content: Vec<u8> = (0..6_000_000_u32).map(|at| (at >> 7) as u8 ^ (at as u8)).collect();
+    let cache = MapCache::default();
+    let encode = |content: &[u8], cache: &dyn SegmentCache| {
+        let object = objects.put(content, &[]).unwrap();
+        let mut tree = Tree::new();
+        let node = Node::file(Metadata::new(0o644, 0), object, content.len() as u64);
+        tree.insert(path("large"), node, &Metadata::default()).unwrap();
+        let changes = Changeset::full(&tree);
+        encode_layer(&changes, &objects, &objects, cache, &options(Compression::Gzip)).unwrap()
+    };
+    let first = encode(&content, &cache);
+    content[3_500_000] ^= 1;
+    let second = encode(&content, &cache);
+    assert_eq!(second.cached_parts, second.parts.len() - 1, "of {} parts", second.parts.len());
+    assert_eq!(second.digest, encode(&content, &NoSegmentCache).digest);
+    assert_ne!(second.digest, first.digest);
+}
+
 /// A beginning that did not change is neither read nor hashed, and the layer is the one that encoding all of it gives.
 #[test]
 fn an_encoding_goes_on_where_it_can() {
@@ -184,7 +206,7 @@ fn known_segments_are_not_encoded_again() {
     let cold = encode(&upper);
     let warm = encode(&upper);
     assert_eq!(warm.cached_parts, warm.parts.len());
-    assert_eq!(EncodedLayer { cached_parts: 0, ..warm }, cold);
+    assert_eq!(EncodedLayer { cached_parts: 0, ..warm }, EncodedLayer { cached_parts: 0, ..cold.clone() });
     upper.update_metadata(&path("d3/f60"), |metadata| metadata.mode = 0o755);
     let changed = encode(&upper);
     assert!(changed.cached_parts + 2 >= changed.parts.len() && changed.digest != cold.digest);
@@ -200,7 +222,8 @@ fn known_segments_are_not_encoded_again() {
     for (part, size) in [(ObjectId::of(b"gone"), 4), (cold.parts[0].0, 1)] {
         cache.0.lock().unwrap().values_mut().for_each(|known| *known = (part, size));
         let layer = encode(&large_tree(&objects));
-        assert_eq!((layer.cached_parts, layer.digest), (0, cold.digest));
+        // Two pieces of the large file are the same.
+        assert!(layer.cached_parts <= 1 && layer.digest == cold.digest, "{}", layer.cached_parts);
     }
 }
 
