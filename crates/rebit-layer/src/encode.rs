@@ -80,7 +80,7 @@ pub struct EncodedLayer {
     pub compression: Compression,
     /// The blob in pieces: each an object of the sink, with its length.
     pub parts: Vec<(ObjectId, u64)>,
-    /// How many of the parts came from the cache; of two that are the same in one layer, the second may.
+    /// How many of the parts came from the cache by the keys of their segments.
     pub cached_parts: usize,
     /// What the layer does not carry.
     pub report: Report,
@@ -352,7 +352,8 @@ impl Stage<'_> {
             && let Some((object, bytes)) = self.known(content, encoder)?
         {
             self.cache.put(&key, encoder, object, bytes.len() as u64);
-            return Ok(Part { key, plain, bytes, object, cached: true });
+            // Two pieces of one layer may be the same, and which comes first is the threads' affair: neither is counted.
+            return Ok(Part { key, plain, bytes, object, cached: false });
         }
         let bytes = codec::encode_segment(self.compression, &plain)
             .map_err(|source| EncodeError::Encoder { encoder, source })?;

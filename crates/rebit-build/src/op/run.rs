@@ -81,7 +81,11 @@ pub(crate) fn run(
     let exit = rebit_sandbox::run(&spec, environment.runner, &mut output, environment.stop)?;
     drop(prepared);
     if !exit.is_success() {
-        debug::keep(op, id, chain, active, exit, parts, environment)?;
+        // How the step ended is what there is to say, also where the disk has no room to keep it.
+        if let Err(problem) = debug::keep(op, id, chain, active, exit, parts, environment) {
+            let text = format!("what the step left is not kept: {problem}");
+            environment.progress.event(Event::Notice { id, text });
+        }
         return Err(StepProblem::Failed { exit });
     }
     let (after, tree) = read_back(&active, &before, id, environment)?;
