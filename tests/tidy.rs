@@ -10,7 +10,7 @@ const MAY_DEPEND_ON: &[(&str, &[&str])] = &[
     ("rebit-oci", &[]),
     ("rebit-dockerfile", &[]),
     ("rebit-sandbox", &[]),
-    ("rebit-remote", &["rebit-dockerfile"]),
+    ("rebit-remote", &["rebit-dockerfile", "rebit-oci"]),
     ("rebit-layer", &["rebit-oci"]),
     ("rebit-store", &["rebit-oci"]),
     ("rebit-image", &["rebit-layer", "rebit-oci", "rebit-store"]),

@@ -1,15 +1,19 @@
-//! What comes over the network: files by HTTP, and commits of git repositories.
+//! What comes over the network: files by HTTP, commits of git repositories, and what registries hold.
 //!
-//! This is the only crate that opens a socket. It knows nothing of images and stores; the command line hands it to the builder.
+//! This is the only crate that opens a socket. It knows blobs and manifests by their digests, and nothing of images and stores; the
+//! command line hands it to the builder.
 //!
 //! - [`http::Client`] gets a URL, with retries, proxies, TLS and limits.
 //! - [`git::Git`] resolves a reference and checks a commit out, by running the `git` of the machine in an environment of its own.
 //!
-//! Everything that depends on the machine is an argument: certificates, proxies, search path, agent. Neither prints anything nor looks
+//! - [`registry::Registry`] reads and writes manifests and blobs of a registry.
+//!
+//! Everything that depends on the machine is an argument: certificates, proxies, search path, agent, credentials. None of them prints anything nor looks
 //! at the environment. Credentials in addresses reach the server only: no error and no text has them.
 
 pub mod git;
 pub mod http;
+pub mod registry;
 #[cfg(test)]
 #[path = "../../../tests/support/repository.rs"]
 mod repository;

@@ -4,10 +4,10 @@ use std::fmt;
 
 /// An `http://` or `https://` address.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Address {
-    pub(super) tls: bool,
+pub(crate) struct Address {
+    pub(crate) tls: bool,
     /// Host and port as written.
-    pub(super) authority: String,
+    pub(crate) authority: String,
     /// Begins with `/`, ends before a fragment.
     target: String,
     /// `user:password`, unescaped.
@@ -39,7 +39,7 @@ impl fmt::Display for Address {
 }
 
 impl Address {
-    pub(super) fn parse(text: &str) -> Result<Self, &'static str> {
+    pub(crate) fn parse(text: &str) -> Result<Self, &'static str> {
         let (scheme, rest) = text.split_once("://").ok_or("it has no scheme")?;
         let tls = match scheme.to_ascii_lowercase().as_str() {
             "http" => false,
@@ -67,7 +67,7 @@ impl Address {
     }
 
     /// Where `location` leads from here. Credentials go along to the same host only.
-    pub(super) fn join(&self, location: &str) -> Result<Self, &'static str> {
+    pub(crate) fn join(&self, location: &str) -> Result<Self, &'static str> {
         let scheme = if self.tls { "https" } else { "http" };
         let path = self.target.split('?').next().unwrap_or("/");
         let mut to = if location.split_once("://").is_some_and(|(scheme, _)| is_scheme(scheme)) {
@@ -92,7 +92,7 @@ impl Address {
     }
 
     /// The host without port and brackets.
-    pub(super) fn host(&self) -> &str {
+    pub(crate) fn host(&self) -> &str {
         host(&self.authority)
     }
 

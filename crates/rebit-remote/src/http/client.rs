@@ -15,7 +15,7 @@ use super::{Head, HttpError};
 use crate::{Proxies, Stop};
 
 /// How often the caller is asked whether to stop.
-const GLANCE: Duration = Duration::from_millis(50);
+pub(super) const GLANCE: Duration = Duration::from_millis(50);
 
 /// What a client depends on.
 #[derive(Clone)]
@@ -81,25 +81,31 @@ pub struct Request<'a> {
 /// Gets URLs. Connections are kept for the next request.
 #[derive(Debug)]
 pub struct Client {
-    agent: Agent,
-    trusts: bool,
-    options: ClientOptions,
+    pub(super) agent: Agent,
+    pub(super) trusts: bool,
+    pub(super) options: ClientOptions,
 }
 
 impl Client {
     /// A client; nothing is connected yet.
     #[must_use]
     pub fn new(options: ClientOptions) -> Self {
+        Self::with_trust(options, false)
+    }
+
+    /// A client that takes any certificate, when `any_certificate` says so.
+    pub(crate) fn with_trust(options: ClientOptions, any_certificate: bool) -> Self {
         let authorities: Vec<_> = parse_pem(&options.authorities)
             .filter_map(|item| match item {
                 Ok(PemItem::Certificate(certificate)) => Some(certificate),
                 _ => None,
             })
             .collect();
-        let trusts = !authorities.is_empty();
+        let trusts = any_certificate || !authorities.is_empty();
         let tls = TlsConfig::builder()
             .provider(TlsProvider::Rustls)
             .root_certs(RootCerts::Specific(Arc::new(authorities)))
+            .disable_verification(any_certificate)
             .unversioned_rustls_crypto_provider(Arc::new(rustls::crypto::ring::default_provider()))
             .build();
         let config = Agent::config_builder()
@@ -187,17 +193,21 @@ impl Client {
             let Some(location) = head.field("location").filter(|_| is_redirect) else {
                 return check(head).map(|head| (head, body));
             };
-            let url = head.url.clone();
-            let bad = |to: String, reason| HttpError::BadRedirect { url: url.clone(), to, reason };
-            let next = address.join(location).map_err(|_| {
-                bad(rebit_dockerfile::remote::redacted(location), "which is no URL that can be fetched")
-            })?;
-            if address.tls && !next.tls {
-                return Err(bad(next.to_string(), "from https to http").into());
-            }
-            address = next;
+            address = self.follow(&address, location)?;
         }
         Err(HttpError::TooManyRedirects { url: shown(), limit: self.options.limits.redirects }.into())
+    }
+
+    /// Where a redirect leads from `address`.
+    pub(super) fn follow(&self, address: &Address, location: &str) -> Result<Address, HttpError> {
+        let bad = |to: String, reason| HttpError::BadRedirect { url: address.to_string(), to, reason };
+        let next = address.join(location).map_err(|_| {
+            bad(rebit_dockerfile::remote::redacted(location), "which is no URL that can be fetched")
+        })?;
+        if address.tls && !next.tls {
+            return Err(bad(next.to_string(), "from https to http"));
+        }
+        Ok(next)
     }
 
     fn send(&self, address: &Address, fields: &[(&'static str, String)]) -> Result<(Head, Body), HttpError> {
@@ -218,7 +228,7 @@ impl Client {
         Ok((Head { url, status: parts.status.as_u16(), fields: parts.headers }, body))
     }
 
-    fn failure(&self, url: &str, error: ureq::Error) -> HttpError {
+    pub(super) fn failure(&self, url: &str, error: ureq::Error) -> HttpError {
         let url = url.to_owned();
         // An error of TLS comes as one of reading where the handshake fails late.
         let is_tls = |error: &ureq::Error| match error {
@@ -238,22 +248,31 @@ impl Client {
         }
     }
 
+    /// Tries again, after a pause, what failed for a reason that may pass.
     fn with_retries<T>(&self, mut attempt: impl FnMut() -> Result<T, Failed>) -> Result<T, HttpError> {
-        let limits = self.options.limits;
         let mut tried = 1;
         loop {
             let Failed { error, wait } = match attempt() {
                 Ok(done) => return Ok(done),
                 Err(failed) => failed,
             };
-            if tried >= limits.attempts || !error.is_transient() {
+            if !error.is_transient() || !self.may_retry(&mut tried, wait)? {
                 return Err(error);
             }
-            let pause = limits.pause.saturating_mul(1 << (tried - 1).min(6));
-            // What a server asks for is obeyed as far as it is within what is waited for anyway.
-            self.pause(pause.max(wait.unwrap_or_default().min(limits.idle)))?;
-            tried += 1;
         }
+    }
+
+    /// Pauses before another try, and counts it; `false` when there were enough.
+    pub(crate) fn may_retry(&self, tried: &mut u32, wait: Option<Duration>) -> Result<bool, HttpError> {
+        let limits = self.options.limits;
+        if *tried >= limits.attempts {
+            return Ok(false);
+        }
+        let pause = limits.pause.saturating_mul(1 << (*tried - 1).min(6));
+        // What a server asks for is obeyed as far as it is within what is waited for anyway.
+        self.pause(pause.max(wait.unwrap_or_default().min(limits.idle)))?;
+        *tried += 1;
+        Ok(true)
     }
 
     fn pause(&self, length: Duration) -> Result<(), HttpError> {

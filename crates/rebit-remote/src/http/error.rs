@@ -114,11 +114,16 @@ pub enum HttpError {
 
 impl HttpError {
     /// Whether another try may go better.
-    pub(super) fn is_transient(&self) -> bool {
+    pub(crate) fn is_transient(&self) -> bool {
         match self {
             Self::Connection { .. } | Self::Stalled { .. } => true,
-            Self::Status { status, .. } => matches!(status, 408 | 425 | 429 | 500..=599) && *status != 501,
+            Self::Status { status, .. } => may_pass(*status),
             _ => false,
         }
     }
+}
+
+/// Whether a status may be another one the next time.
+pub(super) fn may_pass(status: u16) -> bool {
+    matches!(status, 408 | 425 | 429 | 500..=599) && status != 501
 }

@@ -19,6 +19,21 @@ impl Head {
         self.fields.get(name)?.to_str().ok()
     }
 
+    /// All fields of a name that are text.
+    pub(crate) fn all<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a str> {
+        self.fields.get_all(name).iter().filter_map(|value| value.to_str().ok())
+    }
+
+    /// Whether another try may get another answer.
+    pub(crate) fn is_transient(&self) -> bool {
+        super::error::may_pass(self.status)
+    }
+
+    /// How long the server wants the next try to wait.
+    pub(crate) fn wait(&self) -> Option<std::time::Duration> {
+        self.retry_after().map(std::time::Duration::from_secs)
+    }
+
     /// Whether the server says that what is known already is still right; nothing was sent then.
     #[must_use]
     pub fn is_unchanged(&self) -> bool {

@@ -7,11 +7,14 @@
 mod address;
 mod client;
 mod error;
+mod exchange;
 mod head;
 mod proxy;
 #[cfg(test)]
 mod tests;
 
+pub(crate) use address::Address;
 pub use client::{Client, ClientOptions, Limits, Request};
 pub use error::HttpError;
+pub(crate) use exchange::{Answer, Exchange, Payload, Watch};
 pub use head::Head;
