@@ -141,6 +141,14 @@ pub enum ImageError {
         /// The cause.
         source: io::Error,
     },
+    /// A place that this crate does not know itself, such as a registry, failed.
+    #[error("cannot use `{place}`")]
+    Place {
+        /// The place.
+        place: String,
+        /// The cause.
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
     /// A root file system stream could not be read.
     #[error("cannot read the input")]
     Input {

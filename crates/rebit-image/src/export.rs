@@ -24,7 +24,7 @@ pub struct Exported {
 /// names gives the same archive, byte for byte. A failed export leaves nothing behind.
 ///
 /// # Errors
-/// [`ImageError::Unsupported`] for [`Place::Store`] (use [`tag`](crate::tag)), or when reading or writing fails.
+/// [`ImageError::Unsupported`] for [`Place::Store`] (use [`tag`](crate::tag)) and [`Place::Registry`], or when reading or writing fails.
 pub fn export(
     session: &Session,
     image: &StoredImage,
@@ -36,6 +36,7 @@ pub fn export(
         Place::Store { .. } => {
             return Err(ImageError::Unsupported { what: "exporting to the store".to_owned() });
         }
+        Place::Registry { .. } => return Err(not_here(place)),
         Place::Oci { path, tag } => {
             names.tag.clone_from(tag);
             Box::new(LayoutSink::open(path)?)
@@ -52,6 +53,11 @@ pub fn export(
         }
     };
     export_to(session, image, sink, &names)
+}
+
+/// A registry is reached by whoever has a network.
+pub(crate) fn not_here(place: &Place) -> ImageError {
+    ImageError::Unsupported { what: format!("`{place}` as a place without a network") }
 }
 
 /// Writes an image of the store as an archive to a stream, the same bytes as [`export`] writes to a file.

@@ -1,6 +1,9 @@
 //! From a place into the store.
 
+mod fetch;
+
 use std::io::{self, Read};
+use std::thread;
 use std::time::SystemTime;
 
 use rebit_layer::codec::decode::{self, DecodeLimits};
@@ -11,10 +14,12 @@ use rebit_oci::manifest::{self, Descriptor, Kind};
 use rebit_oci::{CacheKey, DiffId, Digest, ObjectId, Reference, TreeId};
 use rebit_store::{Session, StoreError};
 
+use crate::export::not_here;
 use crate::record::MAX_LAYERS;
-use crate::tee::{Copied, tee};
+use crate::tee::tee;
 use crate::transport::{self, DockerArchiveSource, ImageDocuments, LayoutSource, Source};
 use crate::{ImageError, LayerBlob, Place, Platform, StoredImage, find_text, put_image, tag};
+use fetch::Fetched;
 
 /// What a layer may decompress to: 1 TiB; beyond 4 GiB, 2000 times its own size.
 ///
@@ -35,13 +40,15 @@ pub struct ImportOptions {
     pub decode: DecodeLimits,
     /// What a layer may hold.
     pub layer: ReadOptions,
+    /// How many blobs are fetched besides the one that is applied; none unless the source is slow.
+    pub fetchers: usize,
 }
 
 impl ImportOptions {
     /// The usual limits; an image for another platform is an error.
     #[must_use]
     pub fn new(platform: Platform, now: SystemTime) -> Self {
-        Self { platform, any_platform: false, now, decode: DECODE, layer: ReadOptions::layer() }
+        Self { platform, any_platform: false, now, decode: DECODE, layer: ReadOptions::layer(), fetchers: 0 }
     }
 }
 
@@ -60,37 +67,22 @@ pub fn import(
 ) -> Result<StoredImage, ImageError> {
     let image = transport::select(source, &options.platform, options.any_platform)?;
     check(&image)?;
-    let mut applied = Applied { tree: None, loaded: Some(Tree::new()) };
-    let (mut layers, mut trees, mut learned) = (Vec::new(), Vec::new(), Vec::new());
+    let mut steps = Vec::new();
     let diff_ids = &image.config.value().rootfs.diff_ids;
     for (number, (layer, diff_id)) in image.manifest.value().layers().iter().zip(diff_ids).enumerate() {
-        let layer = Layer {
-            number: number + 1,
-            digest: manifest::digest(layer)?,
-            descriptor: layer,
-            diff_id: *diff_id,
-        };
-        let key = applied.key(&layer);
-        let object = match layer.known(session, &key, options.now)? {
-            Some((object, tree)) => {
-                applied = Applied { tree: Some(tree), loaded: None };
-                object
-            }
-            None => {
-                let object = layer.apply(session, source, &mut applied, options)?;
-                learned.push((key, applied.tree));
-                object
-            }
-        };
-        trees.extend(applied.tree);
-        layers.push(LayerBlob {
-            diff_id: layer.diff_id,
-            digest: layer.digest,
-            size: layer.descriptor.size(),
-            media_type: layer.descriptor.media_type().clone(),
-            object,
-        });
+        let digest = manifest::digest(layer)?;
+        steps.push(Layer { number: number + 1, digest, descriptor: layer, diff_id: *diff_id });
     }
+    let fetched = Fetched::new(session, source, &steps)?;
+    let done = thread::scope(|scope| {
+        for _ in 0..options.fetchers.min(fetched.len()) {
+            scope.spawn(|| fetched.work());
+        }
+        let done = apply(&fetched, &steps, options);
+        fetched.stop();
+        done
+    });
+    let Stack { layers, trees, learned } = done?;
     let stored = put_image(session, image.manifest, image.config, &layers, &trees, names, options.now)?;
     for (key, tree) in learned {
         if let Some(tree) = tree {
@@ -98,6 +90,45 @@ pub fn import(
         }
     }
     Ok(stored)
+}
+
+/// What comes of the layers.
+#[derive(Default)]
+struct Stack {
+    layers: Vec<LayerBlob>,
+    trees: Vec<TreeId>,
+    /// Trees that were not known before, by the keys of their records.
+    learned: Vec<(CacheKey, Option<TreeId>)>,
+}
+
+/// Applies the layers in order.
+fn apply(fetched: &Fetched<'_>, steps: &[Layer<'_>], options: &ImportOptions) -> Result<Stack, ImageError> {
+    let session = fetched.session;
+    let mut applied = Applied { tree: None, loaded: Some(Tree::new()) };
+    let mut stack = Stack::default();
+    for layer in steps {
+        let key = applied.key(layer);
+        let object = match layer.known(session, &key, options.now)? {
+            Some((object, tree)) => {
+                applied = Applied { tree: Some(tree), loaded: None };
+                object
+            }
+            None => {
+                let object = layer.apply(fetched, &mut applied, options)?;
+                stack.learned.push((key, applied.tree));
+                object
+            }
+        };
+        stack.trees.extend(applied.tree);
+        stack.layers.push(LayerBlob {
+            diff_id: layer.diff_id,
+            digest: layer.digest,
+            size: layer.descriptor.size(),
+            media_type: layer.descriptor.media_type().clone(),
+            object,
+        });
+    }
+    Ok(stack)
 }
 
 /// [`import`] from a place; an image of the store is found there and given the names.
@@ -121,6 +152,7 @@ pub fn import_place(
             }
             Ok(image)
         }
+        Place::Registry { .. } => Err(not_here(place)),
         Place::Oci { path, tag } => {
             import(session, &LayoutSource::open(path, tag.as_deref())?, names, options)
         }
@@ -208,13 +240,13 @@ impl Layer<'_> {
     /// Applies the layer; keeps its blob unless the store has it.
     fn apply(
         &self,
-        session: &Session,
-        source: &dyn Source,
+        fetched: &Fetched<'_>,
         applied: &mut Applied,
         options: &ImportOptions,
     ) -> Result<ObjectId, ImageError> {
+        let session = fetched.session;
         let lower = applied.load(session)?;
-        let (tree, object) = match self.stored(session)? {
+        let (tree, object) = match fetched.claim(self)? {
             Some(object) => {
                 let (mut reader, _) = session.open_blob(&self.digest)?;
                 let tree = self.read(&mut reader, &lower, session, options);
@@ -222,7 +254,7 @@ impl Layer<'_> {
                 rest.map_err(|error| ImageError::blob(self.digest, error))?;
                 (tree?, object)
             }
-            None => self.take(session, source, &lower, options)?,
+            None => self.take(session, fetched.source, &lower, options)?,
         };
         applied.tree = Some(tree.store(session)?);
         applied.loaded = Some(tree);
@@ -239,8 +271,8 @@ impl Layer<'_> {
     ) -> Result<(Tree, ObjectId), ImageError> {
         let reader = source.open(&self.digest, self.descriptor.size())?;
         let (mut first, second) = tee(reader);
-        let (tree, rest, kept) = std::thread::scope(|scope| {
-            let keeper = scope.spawn(move || self.keep(session, second));
+        let (tree, rest, kept) = thread::scope(|scope| {
+            let keeper = scope.spawn(move || self.keep(session, &mut { second }));
             let tree = self.read(&mut first, lower, session, options);
             // Whatever became of the tar stream: only a blob that was read to its end is known to be whole.
             let rest = first.drain();
@@ -252,8 +284,8 @@ impl Layer<'_> {
         Ok((tree?, object))
     }
 
-    fn keep(&self, session: &Session, mut blob: Copied) -> Result<ObjectId, ImageError> {
-        match session.put_blob_reader(&mut blob, &[]) {
+    fn keep(&self, session: &Session, blob: &mut dyn Read) -> Result<ObjectId, ImageError> {
+        match session.put_blob_reader(blob, &[]) {
             Ok((digest, object, _)) if digest == self.digest => Ok(object),
             Ok((found, ..)) => {
                 let reason = format!("its bytes have digest {found}");

@@ -49,5 +49,8 @@ pub use place::{ParsePlaceError, Place};
 pub use platform::{ParsePlatformError, Platform};
 pub use recipe::{Compacted, LayerForm, compact, keep_at_hand, layer_form};
 pub use rootfs::{RootfsOptions, import_rootfs};
-pub use store_image::{ImageSummary, find, find_digest, find_text, list, names_of, put_image, tag, untag};
+pub use store_image::{
+    ImageSummary, find, find_digest, find_for, find_text, holders, list, names_of, put_image,
+    remember_choice, tag, untag,
+};
 pub use verify::{Finding, VerifiedImage, VerifyError, VerifyReport, verify};

@@ -39,6 +39,11 @@ pub enum Place {
         /// The image's name.
         name: Option<Reference>,
     },
+    /// `docker://NAME[:TAG][@DIGEST]`: an image at its registry.
+    Registry {
+        /// The image's name.
+        name: Reference,
+    },
 }
 
 /// Why a text is not a place.
@@ -80,8 +85,7 @@ pub enum ParsePlaceError {
 }
 
 /// What other programs have and this one has not.
-const FOREIGN: [&str; 7] =
-    ["docker", "docker-daemon", "containers-storage", "dir", "sif", "ostree", "atomic"];
+const FOREIGN: [&str; 6] = ["docker-daemon", "containers-storage", "dir", "sif", "ostree", "atomic"];
 
 impl Place {
     /// Reads a place where a bare name means an image of the store.
@@ -102,11 +106,11 @@ impl Place {
         Ok(Self::Store { name: name.to_owned() })
     }
 
-    /// The path of a file or directory; `None` for the store.
+    /// The path of a file or directory; `None` for the store and for a registry.
     #[must_use]
     pub fn path(&self) -> Option<&std::path::Path> {
         match self {
-            Self::Store { .. } => None,
+            Self::Store { .. } | Self::Registry { .. } => None,
             Self::Oci { path, .. } | Self::OciArchive { path, .. } | Self::DockerArchive { path, .. } => {
                 Some(path)
             }
@@ -150,8 +154,11 @@ impl FromStr for Place {
                 let (at, name) = path_and_rest();
                 Ok(Self::DockerArchive { path: path(at)?, name: name.map(str::parse).transpose()? })
             }
-            // `docker:5000/name` and the like are names on a registry host; `docker://` is a transport.
-            other if FOREIGN.contains(&other) && (other != "docker" || rest.starts_with("//")) => {
+            // `docker:5000/name` is a name on a registry host.
+            "docker" if rest.starts_with("//") => {
+                Ok(Self::Registry { name: rest.trim_start_matches('/').parse()? })
+            }
+            other if FOREIGN.contains(&other) => {
                 Err(ParsePlaceError::Unsupported { transport: other.to_owned(), text: cut() })
             }
             _ => Err(no_transport()),
@@ -175,6 +182,7 @@ impl fmt::Display for Place {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (transport, path, tag) = match self {
             Self::Store { name } => return write!(f, "store:{name}"),
+            Self::Registry { name } => return write!(f, "docker://{name}"),
             Self::Oci { path, tag } => ("oci", path, tag.clone()),
             Self::OciArchive { path, tag } => ("oci-archive", path, tag.clone()),
             Self::DockerArchive { path, name } => {
@@ -205,6 +213,8 @@ mod tests {
         check("oci-archive:a.tar:x", "oci-archive:a.tar:x");
         check("docker-archive:a.tar", "docker-archive:a.tar");
         check("docker-archive:a.tar:debian", "docker-archive:a.tar:debian:latest");
+        check("docker://busybox", "docker://docker.io/library/busybox:latest");
+        check("docker://r.io:5000/x:1", "docker://r.io:5000/x:1");
         check("docker-archive:a.tar:r.io:5000/x:1", "docker-archive:a.tar:r.io:5000/x:1");
     }
 
@@ -227,9 +237,7 @@ mod tests {
     #[test]
     fn what_is_not_a_place_says_why() {
         let parse = |text: &str| Place::parse_or_name(text).unwrap_err();
-        assert!(
-            matches!(parse("docker://x/y"), ParsePlaceError::Unsupported { transport, .. } if transport == "docker")
-        );
+        assert!(matches!(parse("docker://"), ParsePlaceError::Name { .. }));
         assert!(matches!(parse("dir:/x"), ParsePlaceError::Unsupported { .. }));
         assert!(matches!(parse("oci:"), ParsePlaceError::NoPath { .. }));
         assert!(matches!(parse("oci-archive::tag"), ParsePlaceError::NoPath { .. }));

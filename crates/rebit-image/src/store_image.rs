@@ -1,14 +1,15 @@
 //! Images of the store: found, put, listed, named and unnamed.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::SystemTime;
 
 use rebit_layer::Tree;
 use rebit_oci::config::ImageConfig;
 use rebit_oci::document::MAX_DOCUMENT;
+use rebit_oci::encode::Preimage;
 use rebit_oci::manifest::{self, ImageManifest};
 use rebit_oci::object::{ObjectSink, ObjectSource};
-use rebit_oci::{Digest, ObjectId, Raw, Reference, TreeId};
+use rebit_oci::{CacheKey, Digest, ObjectId, Raw, Reference, TreeId};
 use rebit_store::{Ref, Session, Store};
 use serde::Serialize;
 
@@ -76,6 +77,69 @@ pub fn find_digest(session: &Session, digest: &Digest) -> Result<Option<StoredIm
 /// When the store fails.
 pub fn names_of(store: &Store, digest: &Digest) -> Result<Vec<String>, ImageError> {
     Ok(store.refs()?.into_iter().filter(|found| found.digest == *digest).map(|found| found.name).collect())
+}
+
+/// The repositories in which the images of the store have these blobs as layers, by blob.
+///
+/// # Errors
+/// When the store fails.
+pub fn holders(
+    store: &Store,
+    blobs: &BTreeSet<Digest>,
+) -> Result<BTreeMap<Digest, BTreeSet<Reference>>, ImageError> {
+    let mut holders: BTreeMap<Digest, BTreeSet<Reference>> = BTreeMap::new();
+    for found in store.refs()? {
+        let Ok(name) = found.name.parse::<Reference>() else { continue };
+        let Some(record) = read_record(store, &found.root)? else { continue };
+        for layer in record.layers.iter().filter(|layer| blobs.contains(&layer.digest)) {
+            holders.entry(layer.digest).or_default().insert(name.clone());
+        }
+    }
+    Ok(holders)
+}
+
+/// Remembers which image was taken of an index, for as long as that image is there.
+///
+/// # Errors
+/// When the store fails.
+pub fn remember_choice(
+    session: &Session,
+    index: &Digest,
+    platform: &Platform,
+    image: &StoredImage,
+    now: SystemTime,
+) -> Result<(), ImageError> {
+    let value = image.digest().to_string();
+    Ok(session.put_record(&choice_key(index, platform), value.as_bytes(), &[image.root], now)?)
+}
+
+/// Finds an image by its exact name, where the digest in it may also be that of the index that the image was taken from.
+///
+/// # Errors
+/// As [`find`].
+pub fn find_for(
+    session: &Session,
+    name: &Reference,
+    platform: &Platform,
+    now: SystemTime,
+) -> Result<Option<StoredImage>, ImageError> {
+    if let Some(found) = find(session, name)? {
+        return Ok(Some(found));
+    }
+    let Some(index) = name.digest() else { return Ok(None) };
+    let chosen = session.get_record(&choice_key(&index, platform), now)?;
+    let chosen = chosen.and_then(|bytes| String::from_utf8(bytes).ok()?.parse::<Digest>().ok());
+    let Some(chosen) = chosen else { return Ok(None) };
+    let refs = session.store().refs()?;
+    let found = refs.iter().find(|found| found.digest == chosen && same_repository(&found.name, name));
+    found.map(|found| load(session, found)).transpose()
+}
+
+fn choice_key(index: &Digest, platform: &Platform) -> CacheKey {
+    let mut preimage = Preimage::new("image of an index", 1);
+    preimage.add("index", index.to_string());
+    preimage.add("platform", platform.to_string());
+    preimage.key()
 }
 
 /// The refs of the one image whose manifest or config digest starts with `text`.

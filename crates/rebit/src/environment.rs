@@ -192,3 +192,59 @@ pub(crate) fn temporary_directories() -> Vec<PathBuf> {
 pub(crate) fn resolv_conf() -> Option<Vec<u8>> {
     std::fs::read("/etc/resolv.conf").ok().filter(|content| content.len() <= 64 << 10)
 }
+
+/// Files that may hold the user's credentials for registries, the first one first.
+pub(crate) fn auth_files() -> Vec<PathBuf> {
+    let path = |name: &str| env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
+    let mut files = Vec::new();
+    files.extend(path("REGISTRY_AUTH_FILE"));
+    files.extend(docker_config());
+    files.extend(path("XDG_RUNTIME_DIR").map(|directory| directory.join("containers/auth.json")));
+    let user = rustix::process::getuid().as_raw();
+    files.push(PathBuf::from(format!("/run/containers/{user}/auth.json")));
+    files.extend(configuration_directory().map(|directory| directory.join("containers/auth.json")));
+    files
+}
+
+/// Docker's own file, which `rebit login` writes.
+pub(crate) fn docker_config() -> Option<PathBuf> {
+    let directory = env::var_os("DOCKER_CONFIG").filter(|value| !value.is_empty()).map(PathBuf::from);
+    let home = || Some(PathBuf::from(env::var_os("HOME")?).join(".docker"));
+    directory.or_else(home).map(|directory| directory.join("config.json"))
+}
+
+fn configuration_directory() -> Option<PathBuf> {
+    let set = env::var_os("XDG_CONFIG_HOME").map(PathBuf::from).filter(|path| path.is_absolute());
+    set.or_else(|| Some(PathBuf::from(env::var_os("HOME")?).join(".config")))
+}
+
+/// The configurations of registries that are there, later ones counting more.
+pub(crate) fn registries_files() -> Vec<PathBuf> {
+    if let Some(file) = env::var_os("CONTAINERS_REGISTRIES_CONF").filter(|value| !value.is_empty()) {
+        return vec![PathBuf::from(file)];
+    }
+    let own = configuration_directory().map(|directory| directory.join("containers"));
+    let system = PathBuf::from("/etc/containers");
+    let in_directory = |directory: &PathBuf| {
+        let entries = std::fs::read_dir(directory.join("registries.conf.d")).into_iter().flatten().flatten();
+        let is_conf = |path: &PathBuf| path.extension().is_some_and(|extension| extension == "conf");
+        let mut files: Vec<PathBuf> = entries.map(|entry| entry.path()).filter(is_conf).collect();
+        files.sort();
+        files
+    };
+    let mut files = Vec::new();
+    // The user's file takes the place of the system's; further ones add to either.
+    let main = own.iter().chain([&system]).map(|directory| directory.join("registries.conf"));
+    files.extend(main.into_iter().find(|path| path.is_file()));
+    files.extend(in_directory(&system));
+    files.extend(own.iter().flat_map(in_directory));
+    files
+}
+
+/// Directories with a directory for each registry host, in which `*.crt` are certificates of authorities.
+pub(crate) fn certificate_directories() -> Vec<PathBuf> {
+    let mut directories: Vec<PathBuf> =
+        ["/etc/docker/certs.d", "/etc/containers/certs.d"].iter().map(PathBuf::from).collect();
+    directories.extend(configuration_directory().map(|directory| directory.join("containers/certs.d")));
+    directories
+}

@@ -131,19 +131,22 @@ impl From<rebit_store::StoreError> for CommandError {
 const DISK_FULL: &str = "free some space, or let `rebit gc` remove what no image needs";
 
 /// The first trouble of the store, its disk or the network among an error and its causes, and what to do about it.
-pub(crate) fn hint_of(error: &(dyn Error + 'static)) -> Option<&'static str> {
+pub(crate) fn hint_of(error: &(dyn Error + 'static)) -> Option<std::borrow::Cow<'static, str>> {
     let mut next: Option<&(dyn Error + 'static)> = Some(error);
     while let Some(error) = next {
         let hint = error.downcast_ref::<rebit_store::StoreError>().and_then(store_hint);
         let hint = hint.or_else(|| error.downcast_ref::<rebit_build::RemoteError>().and_then(remote_hint));
         let hint = hint.or_else(|| error.downcast_ref().and_then(crate::network::http_hint));
         let hint = hint.or_else(|| error.downcast_ref().and_then(crate::network::git_hint));
-        if hint.is_some() {
-            return hint;
+        if let Some(hint) = hint {
+            return Some(hint.into());
+        }
+        if let Some(hint) = error.downcast_ref().and_then(crate::registry::hint) {
+            return Some(hint.into());
         }
         let kind = error.downcast_ref::<std::io::Error>().map(std::io::Error::kind);
         if kind == Some(std::io::ErrorKind::StorageFull) {
-            return Some(DISK_FULL);
+            return Some(DISK_FULL.into());
         }
         next = error.source();
     }

@@ -9,10 +9,12 @@ use clap_complete::Shell;
 mod cache;
 mod check;
 mod compare;
+mod registry;
 
 pub(crate) use cache::{Cache, CacheCommand};
 pub(crate) use check::Check;
 pub(crate) use compare::{Diff, Verify};
+pub(crate) use registry::{Copy, Login, Logout, Pull, PullFlag, Push, Tags};
 
 /// Builds container images to the same bits every time, on any machine, and proves it.
 #[derive(Debug, Parser)]
@@ -50,6 +52,18 @@ pub(crate) enum Command {
     Import(Import),
     /// Write an image to an OCI layout or an archive.
     Export(Export),
+    /// Take an image from a registry into the store.
+    Pull(Pull),
+    /// Send an image of the store to a registry.
+    Push(Push),
+    /// Copy an image from one place to another; every byte is verified.
+    Copy(Copy),
+    /// Keep a user name and password for a registry, as Docker does.
+    Login(Login),
+    /// Forget the user name and password for a registry.
+    Logout(Logout),
+    /// List the tags of a repository at its registry.
+    Tags(Tags),
     /// List the images of the store.
     Images(Images),
     /// Show an image's manifest, config and layers.
@@ -90,9 +104,12 @@ pub(crate) struct Build {
     /// Name the image; may be given more than once.
     #[arg(short, long = "tag", value_name = "NAME[:TAG]")]
     pub(crate) tags: Vec<String>,
-    /// Where the image goes besides the store: type=oci|docker|local|store, dest=PATH.
+    /// Where the image goes besides the store: type=oci|docker|local|store, dest=PATH; type=registry[,name=NAME].
     #[arg(short, long, value_name = "type=TYPE[,dest=PATH]")]
     pub(crate) output: Vec<String>,
+    /// Send the image to the registries that its names say.
+    #[arg(long)]
+    pub(crate) push: bool,
     /// Check the Dockerfile and build nothing; a finding makes the exit code 1.
     #[arg(long, conflicts_with = "call")]
     pub(crate) check: bool,
@@ -173,6 +190,9 @@ pub(crate) struct BuildSource {
     /// Limit a resource of RUN steps, e.g. nofile=1024:2048.
     #[arg(long = "ulimit", value_name = "NAME=SOFT[:HARD]")]
     pub(crate) ulimits: Vec<String>,
+    /// When base images are taken from their registries [default: when the store lacks them].
+    #[arg(long, value_enum, value_name = "WHEN", num_args = 0..=1, require_equals = true, default_value_t, default_missing_value = "always", hide_default_value = true)]
+    pub(crate) pull: PullFlag,
     /// How the modes of context files are taken.
     #[arg(long, value_enum, default_value_t, value_name = "HOW")]
     pub(crate) context_modes: ContextModes,
@@ -217,7 +237,7 @@ pub(crate) struct Debug {
 
 #[derive(Debug, Args)]
 pub(crate) struct Import {
-    /// The image: oci:DIR[:TAG], oci-archive:FILE, docker-archive:FILE; with --rootfs a tar of a root file system (- is standard input).
+    /// The image: oci:DIR[:TAG], oci-archive:FILE, docker-archive:FILE, docker://NAME; with --rootfs a tar of a root file system (- is standard input).
     #[arg(value_name = "SOURCE")]
     pub(crate) source: String,
     /// The name in the store: store:NAME[:TAG].
@@ -242,7 +262,7 @@ pub(crate) struct Export {
     /// The image: store:NAME.
     #[arg(value_name = "SOURCE")]
     pub(crate) source: String,
-    /// Where it goes: oci:DIR[:TAG], oci-archive:FILE[:TAG], docker-archive:FILE[:NAME:TAG].
+    /// Where it goes: oci:DIR[:TAG], oci-archive:FILE[:TAG], docker-archive:FILE[:NAME:TAG], docker://NAME.
     #[arg(value_name = "DESTINATION")]
     pub(crate) destination: String,
 }

@@ -31,14 +31,7 @@ impl Network {
     }
 
     fn client(&self) -> &Client {
-        self.client.get_or_init(|| {
-            Client::new(ClientOptions {
-                authorities: environment::authorities(),
-                proxies: environment::proxies(),
-                limits: Limits::default(),
-                stop: Arc::clone(&self.stop),
-            })
-        })
+        self.client.get_or_init(|| Client::new(client_options(Arc::clone(&self.stop))))
     }
 
     fn git(&self) -> &Git {
@@ -55,6 +48,16 @@ impl Network {
                 stop: Arc::clone(&self.stop),
             })
         })
+    }
+}
+
+/// How HTTP is spoken from this machine.
+pub(crate) fn client_options(stop: Stop) -> ClientOptions {
+    ClientOptions {
+        authorities: environment::authorities(),
+        proxies: environment::proxies(),
+        limits: Limits::default(),
+        stop,
     }
 }
 

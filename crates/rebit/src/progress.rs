@@ -1,6 +1,7 @@
 //! How a build is shown while it goes on: plain lines, a live view on a terminal, or JSON.
 
 mod live;
+mod transfer;
 
 use std::collections::BTreeMap;
 use std::io::{self, IsTerminal, Write};
@@ -16,6 +17,7 @@ use crate::error::printable;
 use crate::flags::ProgressFlag;
 use crate::output::{cut, size};
 use live::Live;
+pub(crate) use transfer::{Moving, Transfer};
 
 /// How many lines of a failed step's output are shown again where they were not shown in full.
 const TAIL: usize = 40;

@@ -115,6 +115,18 @@ pub enum BasesError {
         /// The platform of the build.
         wanted: String,
     },
+    /// It is not in the store, and its registry does not give it.
+    #[error("it is not in the store, and could not be got from its registry")]
+    Unavailable {
+        /// Why.
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
+    /// Its registry was to be asked what it is now, and does not say.
+    #[error("its registry could not be asked what it is now")]
+    Unasked {
+        /// Why.
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
     /// It cannot be read.
     #[error("it cannot be read")]
     Unreadable {

@@ -119,6 +119,7 @@ pub fn verify(
     let mut check = Check::default();
     match place {
         Place::Store { name } => store(session, name, &mut check)?,
+        Place::Registry { .. } => return Err(crate::export::not_here(place).into()),
         Place::Oci { path, tag } => {
             let files: Arc<dyn Files> = Arc::new(Directory::open(path)?);
             layout::check(&files, tag.as_deref(), &mut check)?;

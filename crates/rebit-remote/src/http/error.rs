@@ -116,7 +116,9 @@ impl HttpError {
     /// Whether another try may go better.
     pub(crate) fn is_transient(&self) -> bool {
         match self {
-            Self::Connection { .. } | Self::Stalled { .. } => true,
+            // A name that nobody knows does not come to be known.
+            Self::Connection { source, .. } => !matches!(**source, ureq::Error::HostNotFound),
+            Self::Stalled { .. } => true,
             Self::Status { status, .. } => may_pass(*status),
             _ => false,
         }

@@ -5,6 +5,7 @@ use std::io;
 use std::path::Path;
 use std::time::SystemTime;
 
+use rebit_build::graph::Base;
 use rebit_build::{BuildInputs, BuildOptions, Fetch, Graph, HostNetwork, NoCache, Progress, Remote, execute};
 use rebit_image::transport::ImageNames;
 use rebit_image::{Place, StoredImage};
@@ -14,15 +15,17 @@ use rebit_sandbox::Runner;
 use rebit_store::Session;
 use serde_json::json;
 
-use super::dockerfile::{self, StoreBases};
+use super::bases::{Bases, Depth};
+use super::dockerfile;
 use super::output_flag::{self, BuildOutput};
-use super::{UNNAMED, build_error, call, compression, store_name};
+use super::{UNNAMED, build_error, call, compression, push, store_name};
 use super::{limit_flag, secret_flag};
 use crate::error::CommandError;
 use crate::flags::{Build, Call, Flags, NetworkFlag, ProgressFlag};
 use crate::network::Network;
 use crate::output::{line, say, size};
-use crate::progress::Reporter;
+use crate::progress::{Reporter, Transfer};
+use crate::registry::Registries;
 use crate::{environment, signal};
 
 pub(crate) fn build(flags: &Flags, command: &Build) -> Result<(), CommandError> {
@@ -43,7 +46,7 @@ pub(crate) fn build(flags: &Flags, command: &Build) -> Result<(), CommandError> 
         return done;
     }
     input.say(quiet)?;
-    let bases = StoreBases::new(&session, &input);
+    let bases = Bases::new(&session, &input, &command.source, Depth::Whole, quiet, &stop);
     let planned = dockerfile::plan(&command.source, &input, &bases)?;
     let reporter = Reporter::new(progress, &planned.graph);
     let now = environment::now();
@@ -80,10 +83,53 @@ pub(crate) fn build(flags: &Flags, command: &Build) -> Result<(), CommandError> 
     for output in &outputs {
         write_output(&session, &image, output, &names)?;
     }
-    report(command, &image, &names, progress)?;
+    let pushes = pushes(command, &outputs, &names)?;
+    send(&session, &image, &pushes, quiet, &Registries::new(&stop))?;
+    report(command, &image, &names, &planned.graph, progress)?;
     let digest = image.manifest.digest().to_string();
     // An archive on standard output leaves no room for a line of text.
     if outputs.iter().any(BuildOutput::is_stdout) { Ok(()) } else { line(digest) }
+}
+
+/// The names under which the image goes to registries.
+fn pushes(
+    command: &Build,
+    outputs: &[BuildOutput],
+    names: &[Reference],
+) -> Result<Vec<Reference>, CommandError> {
+    let mut pushes: Vec<Reference> = Vec::new();
+    let asked = outputs.iter().filter_map(|output| match output {
+        BuildOutput::Registry(own) => Some(own.as_slice()),
+        _ => None,
+    });
+    for own in asked.chain(command.push.then_some(&[][..])) {
+        let own = if own.is_empty() { names } else { own };
+        if own.is_empty() {
+            return Err(
+                CommandError::usage("the image has no name to be sent under").hint("`-t NAME` gives it one")
+            );
+        }
+        pushes.extend(own.iter().filter(|name| !pushes.contains(name)).cloned().collect::<Vec<_>>());
+    }
+    Ok(pushes)
+}
+
+fn send(
+    session: &Session,
+    image: &StoredImage,
+    names: &[Reference],
+    quiet: bool,
+    registries: &Registries,
+) -> Result<(), CommandError> {
+    for name in names {
+        let transfer = Transfer::new(quiet);
+        let pushed = push::stored(registries.get()?, session, image, name, &transfer);
+        let pushed = pushed.map_err(|error| registries.failure(error))?;
+        if !quiet {
+            say(push::summary(name, &pushed));
+        }
+    }
+    Ok(())
 }
 
 /// Whose steps are executed whatever is known; a name that is no stage of this build is a mistake.
@@ -112,6 +158,7 @@ fn report(
     command: &Build,
     image: &StoredImage,
     names: &[Reference],
+    graph: &Graph,
     progress: ProgressFlag,
 ) -> Result<(), CommandError> {
     let digest = image.manifest.digest();
@@ -129,6 +176,7 @@ fn report(
                 "size": image.manifest.size(),
             },
             "image.name": names.join(","),
+            "rebit.bases": bases(graph),
         });
         write_file(path, serde_json::to_string_pretty(&metadata)?.as_bytes())?;
     }
@@ -141,6 +189,17 @@ fn report(
         say(format!("{name}: {layers} layer{plural}, {}", size(total)));
     }
     Ok(())
+}
+
+/// What each stage started from: the name as it was written, and the manifest that was used for it.
+fn bases(graph: &Graph) -> Vec<serde_json::Value> {
+    let base = |stage: &rebit_build::graph::StagePlan| match &stage.base {
+        Base::Image { reference, manifest, .. } => {
+            Some(json!({"stage": stage.display_name(), "name": reference, "digest": manifest}))
+        }
+        _ => None,
+    };
+    graph.stages.iter().filter_map(base).collect()
 }
 
 /// An image without a name is found by its digest.
@@ -166,11 +225,12 @@ fn write_output(
     output: &BuildOutput,
     names: &[Reference],
 ) -> Result<(), CommandError> {
-    if !matches!(output, BuildOutput::Store | BuildOutput::Local(_)) {
+    if !matches!(output, BuildOutput::Store | BuildOutput::Local(_) | BuildOutput::Registry(_)) {
         super::keep_at_hand(session.store(), image)?;
     }
     let place = match output {
-        BuildOutput::Store => return Ok(()),
+        // What goes to registries goes last.
+        BuildOutput::Store | BuildOutput::Registry(_) => return Ok(()),
         BuildOutput::Local(path) => return write_local(session, image, path),
         BuildOutput::Stdout(form) => {
             let names = ImageNames { tag: None, references: names.to_vec() };

@@ -3,7 +3,7 @@
 use std::error::Error;
 use std::io::{self, IsTerminal};
 
-use rebit_build::plan::{PlanError, PlanProblem};
+use rebit_build::plan::{BasesError, PlanError, PlanProblem};
 use rebit_build::{BuildError, Context, ContextRoot, StepProblem};
 use rebit_dockerfile::{Dockerfile, SourceFile, Span, closest};
 use rebit_sandbox::SandboxError;
@@ -17,14 +17,7 @@ const ENOEXEC: i32 = 8;
 /// Shows why a file cannot be planned.
 pub(crate) fn plan_error(file: &SourceFile, parsed: &Dockerfile, error: &PlanError) -> CommandError {
     let hint = match &error.problem {
-        PlanProblem::Base { reference, source: rebit_build::plan::BasesError::NotFound } => {
-            let name = reference.familiar();
-            let stages = parsed.stages.iter().filter_map(|stage| stage.name.as_deref());
-            Some(match closest(name.trim_end_matches(":latest"), stages) {
-                Some(stage) => format!("did you mean the stage `{stage}`?"),
-                None => format!("bring it into the store first: `rebit import SOURCE store:{name}`"),
-            })
-        }
+        PlanProblem::Base { reference, source } => base_hint(parsed, &reference.familiar(), source),
         PlanProblem::UnknownTarget { stages, .. } if !stages.is_empty() => {
             Some(format!("the stages are {}", stages.join(", ")))
         }
@@ -34,6 +27,23 @@ pub(crate) fn plan_error(file: &SourceFile, parsed: &Dockerfile, error: &PlanErr
     };
     let title = printable(&error.to_string());
     at_place(file, error.span, &title, &causes(&error.problem, &title), hint.as_deref())
+}
+
+/// What to do about a base image that is not to be had.
+fn base_hint(parsed: &Dockerfile, name: &str, error: &BasesError) -> Option<String> {
+    let stages = parsed.stages.iter().filter_map(|stage| stage.name.as_deref());
+    let stage = || {
+        closest(name.trim_end_matches(":latest"), stages).map(|s| format!("did you mean the stage `{s}`?"))
+    };
+    let import = || Some(format!("bring it into the store first: `rebit import SOURCE store:{name}`"));
+    match error {
+        BasesError::NotFound => stage().or_else(import),
+        BasesError::Unavailable { source } => {
+            stage().or_else(|| hint_of(&**source).map(String::from)).or_else(import)
+        }
+        BasesError::Unasked { source } => hint_of(&**source).map(String::from),
+        _ => None,
+    }
 }
 
 /// Shows why a build failed.
@@ -50,7 +60,7 @@ fn show(file: &SourceFile, context: &Context, error: &BuildError, kept: bool) ->
     match error {
         BuildError::Interrupted => CommandError::new(error).with_exit(ExitKind::Interrupted),
         BuildError::Step { span, problem, .. } => {
-            let hint = hint_of(problem).map(str::to_owned).or_else(|| step_hint(context, problem, kept));
+            let hint = hint_of(problem).map(String::from).or_else(|| step_hint(context, problem, kept));
             let title = printable(&problem.to_string());
             at_place(file, *span, &title, &causes(problem, &title), hint.as_deref())
         }

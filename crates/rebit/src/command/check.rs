@@ -13,8 +13,8 @@ use std::time::{Duration, Instant};
 use rebit_build::{BuildError, Graph, HostNetwork};
 use rebit_sandbox::{Runner, StopFlag};
 
-use super::dockerfile::{self, StoreBases};
-use super::{build_error, compression, secret_flag};
+use super::bases::{Bases, Depth};
+use super::{build_error, compression, dockerfile, secret_flag};
 use crate::error::{CommandError, ExitKind};
 use crate::flags::{Check, Flags, NetworkFlag, ProgressFlag};
 use crate::output::say;
@@ -37,7 +37,7 @@ pub(crate) fn check(flags: &Flags, command: &Check) -> Result<(), CommandError> 
     let store = environment::create_store(flags)?;
     let session = store.session()?;
     let input = dockerfile::read(&command.source, quiet, &session, &stop)?;
-    let bases = StoreBases::new(&session, &input);
+    let bases = Bases::new(&session, &input, &command.source, Depth::Whole, quiet, &stop);
     let planned = dockerfile::plan(&command.source, &input, &bases)?;
     let ground = Ground::new(&store, &session)?;
     let bench = Bench {
@@ -113,9 +113,11 @@ fn moved(bench: &Bench<'_>, command: &Check, first: &Ran, second: &Ran) -> Resul
         let input = dockerfile::open(&command.source, bench.session, bench.stop)?;
         if input.file.text() != bench.input.file.text() {
             moved.push(format!("the Dockerfile `{}` was changed", input.file.name()));
-        } else if let Ok(planned) =
-            dockerfile::plan(&command.source, &input, &StoreBases::new(bench.session, &input))
-        {
+        } else if let Ok(planned) = dockerfile::plan(
+            &command.source,
+            &input,
+            &Bases::new(bench.session, &input, &command.source, Depth::Config, true, bench.stop),
+        ) {
             moved.extend(moved_bases(bench.graph, &planned.graph));
         }
     }

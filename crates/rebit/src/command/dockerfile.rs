@@ -4,22 +4,19 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::io::{self, IsTerminal, Read};
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, PoisonError};
 
-use rebit_build::graph::BuildPlatform;
-use rebit_build::plan::{Bases, BasesError, KEEP_GIT_DIR, NamedContext, PlanOptions};
-use rebit_build::{Context, ContextRoot, Fetch, Images, Planned, Remote};
+use rebit_build::plan::{KEEP_GIT_DIR, NamedContext, PlanOptions};
+use rebit_build::{Context, ContextRoot, Fetch, Planned, Remote};
 use rebit_dockerfile::ignore::Ignore;
 use rebit_dockerfile::lint::{self, BaseFacts, LintOptions};
 use rebit_dockerfile::remote::redacted;
 use rebit_dockerfile::{Check, Diagnostic, MAX_FILE_BYTES, Parsed, SourceFile};
 use rebit_image::StoredImage;
 use rebit_layer::{ModePolicy, Tree};
-use rebit_oci::config::ImageConfig;
-use rebit_oci::{Digest, Reference};
 use rebit_sandbox::StopFlag;
 use rebit_store::Session;
 
+use super::bases::Bases;
 use super::context::Named;
 use super::{build_error, context, limit_flag};
 use crate::diagnostics::render_diagnostic;
@@ -39,7 +36,7 @@ pub(crate) struct Input {
     /// What the names of `--build-context` mean.
     named: BTreeMap<String, NamedContext>,
     /// Images that contexts brought along.
-    images: Vec<StoredImage>,
+    pub(super) images: Vec<StoredImage>,
     /// When the newest commit of the contexts from git was made.
     time: Option<i64>,
     /// What parser and build checks found, in the order of the text.
@@ -295,11 +292,7 @@ pub(crate) fn scope(context: &str, file: Option<&Path>) -> String {
 }
 
 /// Plans the build of `input`.
-pub(crate) fn plan(
-    source: &BuildSource,
-    input: &Input,
-    bases: &StoreBases<'_>,
-) -> Result<Planned, CommandError> {
+pub(crate) fn plan(source: &BuildSource, input: &Input, bases: &Bases<'_>) -> Result<Planned, CommandError> {
     let options = plan_options(source, input)?;
     let planned = rebit_build::plan(&input.parsed.file, &options, bases)
         .map_err(|error| build_error::plan_error(&input.file, &input.parsed.file, &error))?;
@@ -354,50 +347,4 @@ pub(crate) fn add_hosts(source: &BuildSource) -> Result<Vec<(String, String)>, C
             .ok_or_else(|| CommandError::usage(format!("`{text}` is not NAME:ADDRESS (of an IP address)")))
     };
     source.add_hosts.iter().map(checked).collect()
-}
-
-/// Base images from the store; those that were found are kept for the build.
-pub(crate) struct StoreBases<'a> {
-    session: &'a Session,
-    /// Images that contexts brought along, which have no name.
-    imported: &'a [StoredImage],
-    found: Mutex<BTreeMap<Digest, StoredImage>>,
-}
-
-impl<'a> StoreBases<'a> {
-    pub(crate) fn new(session: &'a Session, input: &'a Input) -> Self {
-        Self { session, imported: &input.images, found: Mutex::default() }
-    }
-}
-
-impl Bases for StoreBases<'_> {
-    fn base(
-        &self,
-        reference: &Reference,
-        platform: &BuildPlatform,
-    ) -> Result<(Digest, ImageConfig), BasesError> {
-        let imported = |image: &&StoredImage| {
-            reference.digest() == Some(image.manifest.digest()) && reference.registry() == "localhost"
-        };
-        let found = match self.imported.iter().find(imported) {
-            Some(image) => Some(image.clone()),
-            None => rebit_image::find(self.session, reference)
-                .map_err(|source| BasesError::Unreadable { source: Box::new(source) })?,
-        };
-        let image = found.ok_or(BasesError::NotFound)?;
-        let config = image.config.value().clone();
-        if (&config.os, &config.architecture) != (&platform.os, &platform.architecture) {
-            let found = format!("{}/{}", config.os, config.architecture);
-            return Err(BasesError::WrongPlatform { found, wanted: platform.to_string() });
-        }
-        let digest = image.manifest.digest();
-        self.found.lock().unwrap_or_else(PoisonError::into_inner).insert(digest, image);
-        Ok((digest, config))
-    }
-}
-
-impl Images for StoreBases<'_> {
-    fn image(&self, manifest: &Digest) -> Option<StoredImage> {
-        self.found.lock().unwrap_or_else(PoisonError::into_inner).get(manifest).cloned()
-    }
 }

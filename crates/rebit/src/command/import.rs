@@ -9,15 +9,18 @@ use rebit_oci::Reference;
 use serde_json::json;
 
 use super::{compression, place, store_name};
-use crate::environment;
 use crate::error::{CommandError, ExitKind};
 use crate::flags::{Flags, Import};
 use crate::output::{self, line, say, size};
+use crate::progress::Transfer;
+use crate::registry::{Pull, Registries};
+use crate::{environment, signal};
 
 /// What is imported, opened or at least named rightly before a store is made for it.
 enum Input {
     Rootfs(Box<dyn Read + Send>, Box<RootfsOptions>),
     Image(Place, Box<ImportOptions>),
+    Registry(Reference, Platform),
 }
 
 pub(crate) fn import(flags: &Flags, command: &Import) -> Result<(), CommandError> {
@@ -29,18 +32,21 @@ pub(crate) fn import(flags: &Flags, command: &Import) -> Result<(), CommandError
         Input::Rootfs(mut reader, options) => {
             rebit_image::import_rootfs(&session, &mut *reader, &names, &options)?
         }
+        Input::Registry(name, platform) => {
+            let registries = Registries::new(&signal::stop_flag()?);
+            let (session, transfer) = (&session, &Transfer::new(command.json));
+            let registry = registries.get()?;
+            let now = environment::now();
+            let pull = Pull { session, registry, platform, any_platform: false, now, transfer };
+            pull.run(&name, &names).map_err(|error| registries.failure(error))?.image
+        }
         Input::Image(place, options) => rebit_image::import_place(&session, &place, &names, &options)?,
     };
     report(&image, &names, command.json)
 }
 
 fn input(command: &Import) -> Result<Input, CommandError> {
-    let platform = match &command.platform {
-        Some(text) => environment::parse_platform(text)?,
-        None => environment::native_platform(),
-    };
-    let platform =
-        Platform { os: platform.os, architecture: platform.architecture, variant: platform.variant };
+    let platform = super::pull::platform(command.platform.as_deref())?;
     let now = environment::now();
     if command.rootfs {
         let epoch = environment::source_date_epoch(None)?.unwrap_or(DEFAULT_EPOCH);
@@ -53,6 +59,7 @@ fn input(command: &Import) -> Result<Input, CommandError> {
     match place(&command.source)? {
         Place::Store { .. } => Err(CommandError::usage("the source is in the store already")
             .hint("`rebit tag` gives it another name; a tar of a root file system needs --rootfs")),
+        Place::Registry { name } => Ok(Input::Registry(name, platform)),
         place => Ok(Input::Image(place, Box::new(ImportOptions::new(platform, now)))),
     }
 }

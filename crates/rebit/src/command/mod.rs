@@ -1,11 +1,13 @@
 //! The commands, one file each.
 
+mod bases;
 mod build;
 mod build_error;
 mod cache;
 mod call;
 mod check;
 mod context;
+mod copy;
 mod debug;
 mod diff;
 mod dockerfile;
@@ -19,11 +21,15 @@ mod import;
 mod info;
 mod inspect;
 mod limit_flag;
+mod login;
 mod output_flag;
 mod plan;
+mod pull;
+mod push;
 mod run;
 mod secret_flag;
 mod tag;
+mod tags;
 mod verify;
 mod why;
 
@@ -56,6 +62,12 @@ pub(crate) fn dispatch(flags: &Flags) -> Result<(), CommandError> {
         Command::Check(command) => check::check(flags, command),
         Command::Import(command) => import::import(flags, command),
         Command::Export(command) => export::export(flags, command),
+        Command::Pull(command) => pull::pull(flags, command),
+        Command::Push(command) => push::push(flags, command),
+        Command::Copy(command) => copy::copy(flags, command),
+        Command::Login(command) => login::login(command),
+        Command::Logout(command) => login::logout(command),
+        Command::Tags(command) => tags::tags(command),
         Command::Images(command) => images::images(flags, command),
         Command::Inspect(command) => inspect::inspect(flags, command),
         Command::History(command) => history::history(flags, command),

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use rebit_image::transport::ArchiveForm;
+use rebit_oci::Reference;
 
 use crate::error::CommandError;
 
@@ -21,6 +22,8 @@ pub(crate) enum BuildOutput {
     Stdout(ArchiveForm),
     /// The files of the image in a directory.
     Local(PathBuf),
+    /// Registries, by the names that are given here, else by those of the image.
+    Registry(Vec<Reference>),
 }
 
 impl BuildOutput {
@@ -36,17 +39,33 @@ pub(crate) fn parse(text: &str) -> Result<BuildOutput, CommandError> {
     if !text.contains('=') {
         return Ok(BuildOutput::Local(PathBuf::from(text)));
     }
-    let (mut kind, mut dest, mut tar) = (None, None, true);
+    let (mut kind, mut dest, mut tar, mut names, mut push) = (None, None, true, Vec::new(), None);
     for field in text.split(',') {
         match field.split_once('=') {
             Some(("type", value)) => kind = Some(value),
             Some(("dest", value)) => dest = Some(PathBuf::from(value)),
             Some(("tar", "true" | "1")) => tar = true,
             Some(("tar", "false" | "0")) => tar = false,
+            Some(("name", value)) => names.push(super::store_name(value)?),
+            Some(("push", "true" | "1")) => push = Some(true),
+            Some(("push", "false" | "0")) => push = Some(false),
             _ => return Err(wrong(&format!("`{field}` is not supported"))),
         }
     }
     let kind = kind.ok_or_else(|| wrong("there is no type"))?;
+    let is_registry = kind == "registry" || (kind == "image" && push == Some(true));
+    match (kind, push) {
+        _ if is_registry && dest.is_some() => {
+            return Err(wrong("a registry has no dest; -t or name says where"));
+        }
+        ("registry", None | Some(true)) | ("image", Some(true)) => return Ok(BuildOutput::Registry(names)),
+        ("image", _) if names.is_empty() && dest.is_none() => return Ok(BuildOutput::Store),
+        (_, Some(_)) => return Err(wrong("`push` is not supported for this type")),
+        _ if !names.is_empty() => {
+            return Err(wrong("`name` is not supported for this type; -t names the image"));
+        }
+        _ => {}
+    }
     let to = &dest;
     let dest = || to.clone().ok_or_else(|| wrong("there is no dest"));
     match kind {
@@ -60,7 +79,9 @@ pub(crate) fn parse(text: &str) -> Result<BuildOutput, CommandError> {
         "oci" => Ok(BuildOutput::OciLayout(dest()?)),
         "docker" => Ok(BuildOutput::DockerArchive(dest()?)),
         "local" => Ok(BuildOutput::Local(dest()?)),
-        other => Err(wrong(&format!("type `{other}` is not supported; oci, docker, local and store are"))),
+        other => Err(wrong(&format!(
+            "type `{other}` is not supported; oci, docker, local, registry and store are"
+        ))),
     }
 }
 
@@ -77,12 +98,19 @@ mod tests {
         check("dest=a,type=oci,tar=false", BuildOutput::OciLayout("a".into()));
         check("type=docker,dest=a.tar", BuildOutput::DockerArchive("a.tar".into()));
         check("type=store", BuildOutput::Store);
+        check("type=registry", BuildOutput::Registry(Vec::new()));
+        let name = vec!["localhost:5000/a:1".parse().unwrap()];
+        check("type=image,name=localhost:5000/a:1,push=true", BuildOutput::Registry(name));
+        check("type=image", BuildOutput::Store);
         check("type=oci,dest=-", BuildOutput::Stdout(ArchiveForm::Oci));
         check("type=docker,dest=-", BuildOutput::Stdout(ArchiveForm::Docker));
         for text in [
             "type=oci",
             "dest=a",
             "type=registry,dest=a",
+            "type=registry,push=false",
+            "type=oci,dest=a,name=b",
+            "type=image,name=a",
             "type=oci,dest=a,x=y",
             "type=tar,dest=a",
             "type=local,dest=-",

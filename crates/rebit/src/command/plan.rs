@@ -4,7 +4,8 @@ use rebit_build::graph::{Base, Graph, Op};
 
 use rebit_sandbox::StopFlag;
 
-use super::dockerfile::{self, StoreBases};
+use super::bases::{Bases, Depth};
+use super::dockerfile;
 use crate::environment;
 use crate::error::{CommandError, printable};
 use crate::flags::{Flags, Plan};
@@ -13,8 +14,10 @@ use crate::output::{json, line};
 pub(crate) fn plan(flags: &Flags, command: &Plan) -> Result<(), CommandError> {
     let store = environment::create_store(flags)?;
     let session = store.session()?;
-    let input = dockerfile::read(&command.source, false, &session, &StopFlag::new())?;
-    let planned = dockerfile::plan(&command.source, &input, &StoreBases::new(&session, &input))?;
+    let stop = StopFlag::new();
+    let input = dockerfile::read(&command.source, false, &session, &stop)?;
+    let bases = Bases::new(&session, &input, &command.source, Depth::Config, true, &stop);
+    let planned = dockerfile::plan(&command.source, &input, &bases)?;
     if command.json { json(&planned.graph) } else { print(&planned.graph) }
 }
 

@@ -1,6 +1,6 @@
 //! `rebit verify`.
 
-use rebit_image::{Finding, VerifyError, VerifyReport};
+use rebit_image::{Finding, Place, VerifyError, VerifyReport};
 use rebit_oci::Digest;
 use serde_json::json;
 
@@ -20,6 +20,12 @@ pub(crate) fn verify(flags: &Flags, command: &Verify) -> Result<(), CommandError
     };
     // What is not there at all is a failure, not a verification that does not hold.
     let result = match place.path() {
+        None if matches!(place, Place::Registry { .. }) => {
+            let text = format!("`{}` is at a registry", command.image);
+            return Err(
+                CommandError::usage(text).hint("`rebit pull` takes and verifies it; then it is in the store")
+            );
+        }
         None => {
             let store = environment::open_store(flags)?;
             let session = store.session()?;

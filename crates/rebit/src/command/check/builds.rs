@@ -16,7 +16,8 @@ use rebit_sandbox::{Runner, StopFlag};
 use rebit_store::Session;
 
 use super::conditions::{Conditions, Ground};
-use crate::command::dockerfile::{Input, StoreBases};
+use crate::command::bases::Bases;
+use crate::command::dockerfile::Input;
 use crate::environment;
 use crate::error::CommandError;
 use crate::flags::ProgressFlag;
@@ -31,7 +32,7 @@ pub(super) struct Bench<'a> {
     pub(super) session: &'a Session,
     pub(super) ground: &'a Ground<'a>,
     pub(super) graph: &'a Graph,
-    pub(super) bases: &'a StoreBases<'a>,
+    pub(super) bases: &'a Bases<'a>,
     pub(super) input: &'a Input,
     pub(super) runner: &'a Runner,
     pub(super) stop: &'a StopFlag,

@@ -14,10 +14,11 @@ use rebit_store::{Session, Store, StoreOptions};
 use tempfile::TempDir;
 
 use super::{find, place};
-use crate::environment;
 use crate::error::{CommandError, ExitKind};
 use crate::flags::{Diff, Flags};
-use crate::output;
+use crate::progress::Transfer;
+use crate::registry::{Pull, Registries};
+use crate::{environment, output, signal};
 
 /// Ends with 0 when nothing differs, 1 when something does, and 2 when that could not be found out.
 pub(crate) fn diff(flags: &Flags, command: &Diff) -> Result<(), CommandError> {
@@ -89,6 +90,13 @@ fn report(flags: &Flags, command: &Diff) -> Result<Report, CommandError> {
     for (input, text) in inputs.iter().zip(texts) {
         opened.push(match (input, &session, scratch_session) {
             (Input::Image(Place::Store { .. }), Some(session), _) => Opened::Stored(find(session, text)?),
+            (Input::Image(Place::Registry { name }), _, Some(session)) => {
+                let registries = Registries::new(&signal::stop_flag()?);
+                let (registry, transfer) = (registries.get()?, &Transfer::new(false));
+                let (platform, any_platform) = (options.platform.clone(), options.any_platform);
+                let pull = Pull { session, registry, platform, any_platform, now: options.now, transfer };
+                Opened::Taken(pull.run(name, &[]).map_err(|error| registries.failure(error))?.image)
+            }
             (Input::Image(place), _, Some(scratch)) => {
                 if let Some(Err(error)) = place.path().map(std::fs::metadata) {
                     return Err(CommandError::message(format!("cannot read `{text}`: {error}")));
