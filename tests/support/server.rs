@@ -15,6 +15,7 @@ pub(crate) struct Seen {
     pub(crate) target: String,
     /// Fields by their names in lower case.
     pub(crate) fields: BTreeMap<String, String>,
+    pub(crate) body: Vec<u8>,
     /// How many requests for this target came before.
     pub(crate) before: usize,
 }
@@ -25,6 +26,8 @@ pub(crate) enum Reply {
     Whole(u16, Vec<(&'static str, String)>, Vec<u8>),
     /// An answer that ends in the middle.
     Truncated(Vec<u8>),
+    /// Status and fields of an answer of so many bytes, and fewer of them.
+    Cut(u16, Vec<(&'static str, String)>, usize, Vec<u8>),
     /// The beginning of an answer, and then nothing until the other side gives up.
     Stuck(Vec<u8>),
     /// No answer: the connection is closed.
@@ -104,7 +107,8 @@ fn serve(
     log: &Mutex<Vec<Seen>>,
     answer: &(dyn Fn(&Seen) -> Reply + Send + Sync),
 ) -> std::io::Result<()> {
-    let mut lines = BufReader::new(stream.try_clone()?).lines();
+    let mut input = BufReader::new(stream.try_clone()?);
+    let mut lines = input.by_ref().lines();
     let first = lines.next().transpose()?.unwrap_or_default();
     let mut words = first.split(' ').map(str::to_owned);
     let mut seen = Seen {
@@ -120,6 +124,8 @@ fn serve(
     if seen.method.is_empty() {
         return Ok(());
     }
+    let length = seen.fields.get("content-length").and_then(|text| text.parse().ok()).unwrap_or(0);
+    input.take(length).read_to_end(&mut seen.body)?;
     {
         let mut log = log.lock().unwrap();
         seen.before = log.iter().filter(|before| before.target == seen.target).count();
@@ -131,6 +137,11 @@ fn serve(
             let length =
                 if status == 304 { String::new() } else { format!("Content-Length: {}\r\n", body.len()) };
             write!(stream, "HTTP/1.1 {status} x\r\n{fields}{length}Connection: close\r\n\r\n")?;
+            stream.write_all(&body)
+        }
+        Reply::Cut(status, fields, length, body) => {
+            let fields: String = fields.iter().map(|(name, value)| format!("{name}: {value}\r\n")).collect();
+            write!(stream, "HTTP/1.1 {status} x\r\n{fields}Content-Length: {length}\r\n\r\n")?;
             stream.write_all(&body)
         }
         Reply::Truncated(body) => {

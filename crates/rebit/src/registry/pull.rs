@@ -34,7 +34,7 @@ pub(crate) struct Pulled {
 impl Pull<'_> {
     /// Takes an image and names it; what the store has is not fetched.
     pub(crate) fn run(&self, name: &Reference, names: &[Reference]) -> Result<Pulled, ImageError> {
-        let source = RegistrySource::new(self.registry, name, self.transfer)?;
+        let source = RegistrySource::new(self.registry, name, self.transfer)?.beside(self.session);
         let mut options = ImportOptions::new(self.platform.clone(), self.now);
         options.any_platform = self.any_platform;
         options.fetchers = STREAMS - 1;
@@ -49,7 +49,7 @@ impl Pull<'_> {
 
     /// Only looks what an image is.
     pub(crate) fn look(&self, name: &Reference) -> Result<ImageDocuments, ImageError> {
-        let source = RegistrySource::new(self.registry, name, self.transfer)?;
+        let source = RegistrySource::new(self.registry, name, self.transfer)?.beside(self.session);
         select(&source, &self.platform, self.any_platform)
     }
 }

@@ -10,6 +10,8 @@ use rebit_oci::manifest::{self, ImageIndex, ImageManifest, Kind, MediaType};
 use rebit_oci::{Digest, Reference};
 use rebit_remote::registry::{Access, Manifest, Registry, Repository, Wanted};
 
+use rebit_store::Session;
+
 use super::image_error;
 use crate::progress::Transfer;
 
@@ -18,6 +20,8 @@ pub(crate) struct RegistrySource<'a> {
     repository: Repository,
     name: Reference,
     transfer: &'a Transfer,
+    /// Has perhaps what would be fetched otherwise.
+    store: Option<&'a Session>,
     top: OnceLock<Arc<Manifest>>,
     documents: Mutex<BTreeMap<Digest, Document>>,
 }
@@ -44,6 +48,20 @@ impl<'a> RegistrySource<'a> {
             top: OnceLock::new(),
             documents: Mutex::default(),
         })
+    }
+
+    /// Does not fetch what the store can give.
+    pub(crate) fn beside(mut self, store: &'a Session) -> Self {
+        self.store = Some(store);
+        self
+    }
+
+    fn stored(&self, digest: &Digest, size: u64) -> Result<Option<Box<dyn Read + Send + '_>>, ImageError> {
+        let Some(store) = self.store else { return Ok(None) };
+        if store.stat_blob(digest)?.is_none_or(|stat| stat.size != size) {
+            return Ok(None);
+        }
+        Ok(Some(store.open_blob(digest)?.0))
     }
 
     /// What the name stands for: a manifest or an index.
@@ -151,6 +169,9 @@ impl Source for RegistrySource<'_> {
             Some(Some(document)) => document,
             Some(None) => self.get(Wanted::Digest(digest))?,
             None => {
+                if let Some(reader) = self.stored(digest, size)? {
+                    return Ok(reader);
+                }
                 let blob = self.repository.blob(digest, size);
                 let inner = blob.map_err(|error| image_error(&self.name, error))?;
                 return Ok(Box::new(Watched { inner, blob: self.transfer.begin(digest, size) }));
