@@ -1,6 +1,7 @@
 //! A private world for each test: its own home, store, temporary directory and environment.
 
 pub(crate) mod debian;
+pub(crate) mod registry;
 pub(crate) mod repository;
 #[expect(dead_code, reason = "the tests of the HTTP client use more of it")]
 pub(crate) mod server;

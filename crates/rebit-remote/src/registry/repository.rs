@@ -156,7 +156,8 @@ impl Repository {
                 let registry = host.endpoint.account.clone();
                 return Err(RegistryError::Digest { what, registry, found: digest });
             }
-            let media_type = media_type(&bytes, named.as_deref(), &what)?;
+            let media_type = media_type(&bytes, named.as_deref(), &what)?
+                .ok_or_else(|| host.protocol(&what, "it is no JSON object"))?;
             Ok(Manifest { digest, media_type, bytes })
         })
     }
@@ -222,8 +223,8 @@ pub(super) fn digest_field(answer: &Answer) -> Option<Digest> {
     answer.head.field("docker-content-digest")?.parse().ok()
 }
 
-/// What a document is: what it says itself, else what the registry calls it.
-fn media_type(bytes: &[u8], named: Option<&str>, what: &str) -> Result<String, RegistryError> {
+/// What a document is: what it says itself, else what the registry calls it; `None` when it is none.
+fn media_type(bytes: &[u8], named: Option<&str>, what: &str) -> Result<Option<String>, RegistryError> {
     #[derive(Deserialize)]
     #[serde(rename_all = "camelCase")]
     struct Look {
@@ -234,17 +235,17 @@ fn media_type(bytes: &[u8], named: Option<&str>, what: &str) -> Result<String, R
     }
     let look: Option<Look> = serde_json::from_slice(bytes).ok();
     let is_old = |named: &str| named.starts_with("application/vnd.docker.distribution.manifest.v1+");
-    let Some(look) = look else { return Ok(named.unwrap_or_default().to_owned()) };
+    let Some(look) = look else { return Ok(None) };
     if look.schema_version == 1 || (look.media_type.is_none() && named.is_some_and(is_old)) {
         return Err(RegistryError::Unsupported { what: format!("{what}, an image of Docker's schema 1,") });
     }
     let known = |text: &str| text.starts_with("application/vnd.");
-    Ok(match (look.media_type, named) {
+    Ok(Some(match (look.media_type, named) {
         (Some(own), _) => own,
         (None, Some(named)) if known(named) => named.to_owned(),
         (None, _) if look.manifests.is_some() => OCI_INDEX.to_owned(),
         (None, _) => OCI_MANIFEST.to_owned(),
-    })
+    }))
 }
 
 /// Asks a host whether it knows these credentials.

@@ -45,6 +45,7 @@ impl<'a> RegistrySource<'a> {
             repository,
             name: name.clone(),
             transfer,
+            store: None,
             top: OnceLock::new(),
             documents: Mutex::default(),
         })
