@@ -132,3 +132,48 @@ fn an_image_whose_layers_are_not_what_they_should_be_leaves_nothing() {
     check(with(&digest(layer.as_bytes()), size + 1), "bytes where 62 were promised");
     check(with(&digest(b"missing"), 7), "is not in `127.0.0.1:");
 }
+
+#[test]
+fn what_came_whole_before_a_failure_does_not_come_again() {
+    // Archives without a member.
+    let layers = [vec![0; 1024], vec![0; 2048], vec![0; 3072]];
+    let ids: Vec<String> = layers.iter().map(|layer| digest(layer)).collect();
+    let config = format!(
+        r#"{{"architecture":"amd64","os":"linux","rootfs":{{"type":"layers","diff_ids":["{}"]}}}}"#,
+        ids.join("\",\"")
+    );
+    let described: Vec<String> = layers
+        .iter()
+        .zip(&ids)
+        .map(|(layer, id)| descriptor("application/vnd.oci.image.layer.v1.tar", id, layer.len()))
+        .collect();
+    let manifest = format!(
+        r#"{{"schemaVersion":2,"mediaType":"{MANIFEST}","config":{},"layers":[{}]}}"#,
+        descriptor("application/vnd.oci.image.config.v1+json", &digest(config.as_bytes()), config.len()),
+        described.join(",")
+    );
+    let server = {
+        let (ids, layers) = (ids.clone(), layers.to_vec());
+        let config_id = digest(config.as_bytes());
+        Server::new(move |seen| {
+            let wanted = seen.target.rsplit('/').next().unwrap();
+            match ids.iter().position(|id| id == wanted) {
+                // The last one is not there at first.
+                Some(2) if seen.before == 0 => Reply::status(404),
+                Some(number) => Reply::ok(layers[number].clone()),
+                None if wanted == config_id => Reply::ok(config.clone()),
+                None => Reply::ok(manifest.clone()),
+            }
+        })
+    };
+    let world = World::new();
+    let name = server.url("/x:1").replace("http://", "");
+    let failed = world.run(["pull", &name]);
+    assert_eq!((failed.code, world.ok(["images", "-q"]).as_str()), (1, ""));
+    assert_eq!(world.run(["pull", &name]).code, 0);
+    let asked = |id: &str| server.seen().iter().filter(|seen| seen.ends_with(id)).count();
+    assert_eq!(asked(&ids[2]), 2);
+    assert_eq!(asked(&ids[0]), 1);
+    world.ok(["verify", &name]);
+    world.fsck();
+}

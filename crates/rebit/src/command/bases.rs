@@ -80,7 +80,7 @@ impl<'a> Bases<'a> {
         (digest, config)
     }
 
-    fn from_registry(
+    fn ask_registry(
         &self,
         name: &Reference,
         platform: &Platform,
@@ -142,15 +142,15 @@ impl plan::Bases for Bases<'_> {
                 Err(BasesError::WrongPlatform { found, wanted: platform.to_string() })
             }
             // A name stands for one platform in the store; the image for another one goes by its digest.
-            Some(image) if !fits(&image) => self.from_registry(reference, &wanted, &[]),
+            Some(image) if !fits(&image) => self.ask_registry(reference, &wanted, &[]),
             Some(_) => {
-                let got = self.from_registry(reference, &wanted, std::slice::from_ref(reference));
+                let got = self.ask_registry(reference, &wanted, std::slice::from_ref(reference));
                 got.map_err(|error| match error {
                     BasesError::Unavailable { source } => BasesError::Unasked { source },
                     error => error,
                 })
             }
-            None => self.from_registry(reference, &wanted, std::slice::from_ref(reference)),
+            None => self.ask_registry(reference, &wanted, std::slice::from_ref(reference)),
         }
     }
 }

@@ -30,8 +30,8 @@ pub(crate) fn copy(flags: &Flags, command: &Copy) -> Result<(), CommandError> {
             return Err(CommandError::usage("both places are the store")
                 .hint("`rebit tag` gives an image another name"));
         }
-        (Place::Store { .. }, to) => way.out_of_the_store(flags, to),
-        (from, Place::Store { name }) => way.into_the_store(flags, from, name),
+        (Place::Store { .. }, to) => way.send_out(flags, to),
+        (from, Place::Store { name }) => way.take_in(flags, from, name),
         (from, to) => way.between(from, to),
     };
     done.map_err(|error| registries.failure(error))
@@ -44,7 +44,7 @@ struct Way<'a> {
 }
 
 impl Way<'_> {
-    fn out_of_the_store(&self, flags: &Flags, to: &Place) -> Result<(), CommandError> {
+    fn send_out(&self, flags: &Flags, to: &Place) -> Result<(), CommandError> {
         let store = environment::open_store(flags)?;
         let session = store.session()?;
         let image = find(&session, &self.command.source)?;
@@ -65,7 +65,7 @@ impl Way<'_> {
         line(image.manifest.digest().to_string())
     }
 
-    fn into_the_store(&self, flags: &Flags, from: &Place, name: &str) -> Result<(), CommandError> {
+    fn take_in(&self, flags: &Flags, from: &Place, name: &str) -> Result<(), CommandError> {
         let names = [store_name(name)?];
         let platform = platform(self.command.platform.as_deref())?;
         let store = environment::create_store(flags)?;

@@ -38,7 +38,11 @@ impl Pull<'_> {
         let mut options = ImportOptions::new(self.platform.clone(), self.now);
         options.any_platform = self.any_platform;
         options.fetchers = STREAMS - 1;
-        let image = import(self.session, &source, names, &options)?;
+        let image = import(self.session, &source, names, &options).inspect_err(|_| {
+            // Blobs that came whole stay for the next try, until a collection finds that nothing needs them. That they cannot be
+            // kept is no other error than the one that there is.
+            let _kept = self.session.commit();
+        })?;
         // Got before, so this asks nobody.
         let top = source.digest()?;
         if top != image.manifest.digest() {

@@ -234,7 +234,7 @@ fn what_the_registry_does_not_take_is_an_error_and_leaves_no_name() {
     );
     check(|seen, _| (seen.method == "POST").then(|| Reply::Whole(202, Vec::new(), Vec::new())), "where to");
     check(|seen, _| (seen.method == "PATCH").then(|| Reply::status(400)), "answers 400: uploading");
-    check(|seen, _| (seen.method == "PATCH").then(|| Reply::Closed), "could not be fetched");
+    check(|seen, _| (seen.method == "PATCH").then_some(Reply::Closed), "could not be fetched");
     check(
         |seen, _| (seen.method == "PATCH").then(|| Reply::status(401)),
         "does not allow it (401): uploading",
