@@ -313,3 +313,98 @@ fn hostile_docker_archives_are_harmless() {
         Err(ImageError::Unsupported { .. })
     ));
 }
+
+/// A layout of which one blob is not read before another one was asked for, and one may be missing.
+struct Side {
+    inner: LayoutSource,
+    waits: Digest,
+    missing: Option<Digest>,
+    opened: std::sync::Mutex<Vec<Digest>>,
+    asked: std::sync::Condvar,
+}
+
+impl Source for Side {
+    fn place(&self) -> String {
+        "side".to_owned()
+    }
+
+    fn offers(&self) -> Result<Vec<transport::Offer>, ImageError> {
+        self.inner.offers()
+    }
+
+    fn stat(&self, digest: &Digest) -> Result<Option<u64>, ImageError> {
+        self.inner.stat(digest)
+    }
+
+    fn open(&self, digest: &Digest, size: u64) -> Result<Box<dyn Read + Send + '_>, ImageError> {
+        let mut opened = self.opened.lock().unwrap();
+        opened.push(*digest);
+        self.asked.notify_all();
+        if *digest == self.waits {
+            let before = opened.len();
+            let _opened = self.asked.wait_while(opened, |opened| opened.len() == before).unwrap();
+        }
+        if self.missing == Some(*digest) {
+            return Err(ImageError::NotFound { what: format!("blob {digest}"), place: self.place() });
+        }
+        self.inner.open(digest, size)
+    }
+}
+
+#[test]
+fn blobs_are_fetched_side_by_side_and_each_once() {
+    let lab = lab();
+    let tars: Vec<Vec<u8>> = (0..6).map(|n| tar(&[(&format!("f{n}"), &[n; 3000])])).collect();
+    // The same one twice.
+    let tars: Vec<Vec<u8>> = tars.iter().chain(tars.get(2)).cloned().collect();
+    let blobs: Vec<Vec<u8>> = tars.iter().map(|tar| gzip(tar)).collect();
+    let ids: Vec<Digest> = tars.iter().map(|tar| Digest::of(tar)).collect();
+    layout(&lab, "l", &blobs, &ids);
+    let side = |missing: Option<usize>| Side {
+        inner: LayoutSource::open(&lab.path("l"), Some("t")).unwrap(),
+        waits: Digest::of(&blobs[0]),
+        missing: missing.map(|number| Digest::of(&blobs[number])),
+        opened: std::sync::Mutex::default(),
+        asked: std::sync::Condvar::new(),
+    };
+    let options = ImportOptions { fetchers: 2, ..options() };
+    let error = import(&lab.session, &side(Some(3)), &names(&["x"]), &options).unwrap_err();
+    assert!(
+        matches!(&error, ImageError::NotFound { what, .. } if what.contains(&Digest::of(&blobs[3]).hex()))
+    );
+    assert!(list(lab.session.store()).unwrap().is_empty());
+
+    let other = self::lab();
+    let source = side(None);
+    let image = import(&other.session, &source, &names(&["x"]), &options).unwrap();
+    assert_eq!(image.layers.len(), 7);
+    assert_eq!(paths(&other, *image.trees.last().unwrap()).len(), 6);
+    let mut opened = source.opened.into_inner().unwrap();
+    opened.sort();
+    let mut expected: Vec<Digest> = blobs[..6].iter().map(|blob| Digest::of(blob)).collect();
+    expected.extend([image.manifest.digest(), image.config.digest()]);
+    expected.sort();
+    assert_eq!(opened, expected);
+}
+
+#[test]
+fn the_image_of_an_index_is_found_by_the_index_and_platform() {
+    use crate::{find_for, holders, remember_choice};
+    let lab = lab();
+    let image = lab.image(&[("a", b"1")], "r.example/x:1");
+    lab.image(&[("a", b"1")], "r.example/other:1");
+    let index = Digest::of(b"index");
+    let (here, there) = (crate::testing::amd64(), Platform::new("linux", "arm64"));
+    remember_choice(&lab.session, &index, &here, &image, options().now).unwrap();
+    let found = |name: &str, platform: &Platform| {
+        let name = format!("{name}@{index}").parse().unwrap();
+        find_for(&lab.session, &name, platform, options().now).unwrap().map(|image| image.digest())
+    };
+    assert_eq!(found("r.example/x", &here), Some(image.digest()));
+    assert_eq!(found("r.example/x", &there), None);
+    assert_eq!(found("r.example/y", &here), None);
+    let layer = image.layers[0].digest;
+    let held = holders(lab.session.store(), &[layer, index].into()).unwrap();
+    let names: Vec<String> = held[&layer].iter().map(|name| name.familiar()).collect();
+    assert_eq!((held.len(), names), (1, vec!["r.example/other:1".to_owned(), "r.example/x:1".to_owned()]));
+}

@@ -194,3 +194,15 @@ fn a_mirror_comes_first_and_does_not_have_to_have_everything() {
     // What does not let us in is not asked again.
     assert_eq!(broken.seen(), ["GET /v2/app/manifests/1"]);
 }
+
+#[test]
+fn a_host_that_may_be_insecure_is_asked_without_tls_when_it_has_none() {
+    let server = Server::new(|_| Reply::ok("{}"));
+    let host = server.url("").trim_start_matches("http://").to_owned();
+    let (account, security) = (host.clone(), hosts::Security::Any);
+    let endpoint = hosts::Endpoint { host, account, repository: "app".to_owned(), security };
+    let Registry { machinery } = Registry::new(options(None));
+    let asked = host::Host::new(endpoint, machinery);
+    let answer = asked.send(&host::Call::new(ureq::http::Method::GET, "app/x", "")).unwrap();
+    assert_eq!((answer.head.status, answer.head.url), (200, server.url("/v2/app/x")));
+}

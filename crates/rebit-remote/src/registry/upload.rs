@@ -99,7 +99,11 @@ impl<'a> Upload<'a> {
         let scope = format!("{} repository:{from}:pull", self.scope);
         let mut call = Call::new(Method::POST, &target, &scope);
         call.bytes = Some(&[]);
-        let answer = self.host.send(&call)?;
+        let answer = match self.host.send(&call) {
+            // A token server may refuse what is asked for together.
+            Err(RegistryError::Denied { .. } | RegistryError::Status { .. }) => return Ok(false),
+            answer => answer?,
+        };
         match answer.head.status {
             201 => Ok(true),
             202 => {

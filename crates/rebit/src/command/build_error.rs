@@ -35,7 +35,11 @@ fn base_hint(parsed: &Dockerfile, name: &str, error: &BasesError) -> Option<Stri
     let stage = || {
         closest(name.trim_end_matches(":latest"), stages).map(|s| format!("did you mean the stage `{s}`?"))
     };
-    let import = || Some(format!("bring it into the store first: `rebit import SOURCE store:{name}`"));
+    let import = || {
+        Some(format!(
+            "`rebit pull {name}` takes it from its registry, `rebit import SOURCE store:{name}` from elsewhere"
+        ))
+    };
     match error {
         BasesError::NotFound => stage().or_else(import),
         BasesError::Unavailable { source } => {

@@ -113,7 +113,7 @@ fn find(session: &Session, text: &str) -> Result<StoredImage, CommandError> {
     let found = rebit_image::find_text(session, &name)?;
     let missing = || {
         CommandError::message(format!("there is no image `{name}` in the store"))
-            .hint("`rebit images` lists what there is")
+            .hint("`rebit images` lists what there is; `rebit pull` takes an image from its registry")
     };
     found.ok_or_else(missing)
 }

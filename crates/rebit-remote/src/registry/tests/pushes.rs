@@ -254,3 +254,21 @@ fn what_the_registry_does_not_take_is_an_error_and_leaves_no_name() {
     };
     check(lie, "with digest sha256:");
 }
+
+#[test]
+fn a_token_server_that_refuses_two_repositories_at_once_is_no_obstacle() {
+    let memory = memory();
+    let tokens = Server::new(|seen| match seen.target.matches("scope=").count() {
+        1 => Reply::ok(r#"{"token":"good"}"#),
+        _ => Reply::status(403),
+    });
+    let realm = tokens.url("/token");
+    let strict = move |seen: &Seen, _: &mut Memory| {
+        let challenge = format!("Bearer realm=\"{realm}\"");
+        let good = seen.fields.contains_key("authorization");
+        (!good).then(|| Reply::Whole(401, vec![("WWW-Authenticate", challenge)], Vec::new()))
+    };
+    let server = server(&memory, strict);
+    assert_eq!(send(&server, &["other"]).unwrap().uploaded, 3);
+    complete(&memory);
+}
