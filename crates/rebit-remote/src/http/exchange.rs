@@ -51,7 +51,7 @@ impl Client {
     /// # Errors
     /// [`HttpError`] when there is no answer; a status is none.
     pub(crate) fn exchange(&self, mut exchange: Exchange<'_>) -> Result<Answer, HttpError> {
-        let shown = || rebit_dockerfile::remote::redacted(exchange.url);
+        let shown = || without_query(&rebit_dockerfile::remote::redacted(exchange.url));
         let first =
             Address::parse(exchange.url).map_err(|reason| HttpError::BadUrl { url: shown(), reason })?;
         let may_follow = matches!(exchange.payload, Payload::None);
@@ -62,11 +62,11 @@ impl Client {
             let answer = self.send_once(&address, &mut exchange, at_home)?;
             let is_redirect = matches!(answer.head.status, 301 | 302 | 303 | 307 | 308);
             match answer.head.field("location").filter(|_| is_redirect && may_follow) {
-                Some(location) => address = self.follow(&address, location)?,
+                Some(location) => address = self.follow(&address, location).map_err(shorter)?,
                 None => return Ok(answer),
             }
         }
-        Err(HttpError::TooManyRedirects { url: first.to_string(), limit })
+        Err(HttpError::TooManyRedirects { url: without_query(&first.to_string()), limit })
     }
 
     fn send_once(
@@ -78,12 +78,12 @@ impl Client {
         if (self.options.stop)() {
             return Err(HttpError::Interrupted);
         }
-        let url = address.to_string();
+        let url = without_query(&address.to_string());
         if address.tls && !self.trusts {
             return Err(HttpError::NoAuthorities { url });
         }
         let proxy = self.options.proxies.for_address(address)?;
-        let mut request = http::Request::builder().method(exchange.method.clone()).uri(&url);
+        let mut request = http::Request::builder().method(exchange.method.clone()).uri(address.to_string());
         for (name, value) in &exchange.fields {
             request = request.header(*name, value);
         }
@@ -156,6 +156,20 @@ impl Client {
         });
         Watch { done, thread: Some(thread) }
     }
+}
+
+fn shorter(error: HttpError) -> HttpError {
+    match error {
+        HttpError::BadRedirect { url, to, reason } => {
+            HttpError::BadRedirect { url: without_query(&url), to: without_query(&to), reason }
+        }
+        error => error,
+    }
+}
+
+/// An address as errors have it. What follows the question mark is often a signature that lets everybody in.
+fn without_query(url: &str) -> String {
+    url.split('?').next().unwrap_or_default().to_owned()
 }
 
 /// A thread that looks whether the caller wants to stop; it ends with this value.

@@ -133,6 +133,22 @@ fn a_blob_elsewhere_is_got_without_credentials() {
 }
 
 #[test]
+fn the_signature_of_an_address_is_in_no_error() {
+    let check = |reply: fn(&Seen) -> Reply| {
+        let elsewhere = Server::new(reply);
+        let to = elsewhere.url("/blob?signature=s3cret");
+        let (got, _) = fetch(move |_| Reply::redirect(to.clone()));
+        let error = got.unwrap_err();
+        assert!(!error.contains("s3cret"), "{error}");
+    };
+    check(|_| Reply::Closed);
+    check(|_| Reply::status(403));
+    check(|_| Reply::redirect("ftp://x/?signature=s3cret"));
+    check(|seen| Reply::redirect(seen.target.clone()));
+    check(|_| Reply::Cut(200, Vec::new(), content().len(), Vec::new()));
+}
+
+#[test]
 fn redirects_come_to_an_end() {
     let (got, requests) = fetch(|_| Reply::redirect("/v2/loop"));
     assert!(got.unwrap_err().contains("more than 10 times"));
