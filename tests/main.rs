@@ -23,6 +23,7 @@ mod mounts;
 mod options;
 mod registry;
 mod remote;
+mod snapshots;
 mod store;
 mod support;
 mod tidy;
