@@ -206,7 +206,9 @@ impl Progress for Reporter {
             Event::Notice { id, text } => self.note(&format!("note: {}: {text}", self.label(id).1)),
             Event::Fixed { id, fixer, did, files } => {
                 let plural = if files == 1 { "" } else { "s" };
-                self.note(&format!("fixed: {}: {fixer} {did} {files} file{plural}", self.label(id).1));
+                let (_, label) = self.label(id);
+                let place = label.split_inclusive(']').next().unwrap_or_default();
+                self.note(&format!("fixed: {place} {fixer} {did} {files} file{plural}"));
             }
         }
     }

@@ -10,8 +10,8 @@ use rebit_build::graph::{Base, Op};
 use rebit_build::progress::StepId;
 use rebit_build::time::civil;
 use rebit_layer::{Change, Compare, Kind, Metadata, Node, Tree, TreePath, diff};
-use rebit_oci::TreeId;
 use rebit_oci::object::ObjectSource as _;
+use rebit_oci::{ObjectId, TreeId};
 
 use super::builds::{Bench, Ran};
 use super::fixing;
@@ -104,15 +104,26 @@ fn files(
             continue;
         }
         searched += size;
-        let mut bytes = Vec::new();
-        let read = bench.session.open(object)?.read_to_end(&mut bytes);
-        read.map_err(|error| CommandError::message(format!("cannot read a file of the build: {error}")))?;
-        if let Some(text) = days.iter().find_map(|day| day.in_file(path, &bytes)) {
+        let bytes = read(bench, object)?;
+        let old = match before.get(path).map(|node| &node.kind) {
+            Some(Kind::File { object, size, .. }) if *size <= MAX_FILE => read(bench, object)?,
+            _ => Vec::new(),
+        };
+        // What was there before the step is not its own.
+        let new = |day: &Day| day.in_file(path, &bytes, &old).filter(|text| !stands_alone(&old, text));
+        if let Some(text) = days.iter().find_map(new) {
             let fixers = fixing::changing(bench, path, &bytes);
             found.push(DatedFile { path: shown, text, fixers });
         }
     }
     Ok(found)
+}
+
+fn read(bench: &Bench<'_>, object: &ObjectId) -> Result<Vec<u8>, CommandError> {
+    let mut bytes = Vec::new();
+    let read = bench.session.open(object)?.read_to_end(&mut bytes);
+    read.map_err(|error| CommandError::message(format!("cannot read a file of the build: {error}")))?;
+    Ok(bytes)
 }
 
 /// A day as programs write it.
@@ -166,11 +177,12 @@ impl Day {
         Self { number: number.to_string(), year: format!("{year:04}"), forms }
     }
 
-    /// The day as it stands in a file, if it does.
-    fn in_file(&self, path: &TreePath, bytes: &[u8]) -> Option<String> {
+    /// The day as it stands in a file, if it does; of `old`, which was there before, only lines of shadow(5) matter.
+    fn in_file(&self, path: &TreePath, bytes: &[u8], old: &[u8]) -> Option<String> {
         if matches!(path.as_bytes(), b"etc/shadow" | b"etc/shadow-") {
+            let lines = |bytes| <[u8]>::split(bytes, |byte| *byte == b'\n');
             let day = |line: &[u8]| line.split(|byte| *byte == b':').nth(2) == Some(self.number.as_bytes());
-            let found = bytes.split(|byte| *byte == b'\n').any(day);
+            let found = lines(bytes).any(|line| day(line) && !lines(old).any(|old| old == line));
             return found.then(|| format!("day {}", self.number));
         }
         let with_year = contains(bytes, &self.year);
@@ -198,7 +210,7 @@ mod tests {
     fn a_day_is_found_as_programs_write_it() {
         let day = Day::new(20_781); // 2026-11-24
         let check = |path: &str, text: &str, expected: Option<&str>| {
-            let found = day.in_file(&TreePath::parse(path).unwrap(), text.as_bytes());
+            let found = day.in_file(&TreePath::parse(path).unwrap(), text.as_bytes(), b"b:!:20781\n");
             assert_eq!(found.as_deref(), expected, "{text}");
         };
         check("a", "built 2026-11-24\n", Some("2026-11-24"));
@@ -212,11 +224,12 @@ mod tests {
         check("a", "2026-11-23 and 2027-11-24", None);
         check("a", "20781", None);
         check("etc/shadow", "r:*:19000:0\nw:!:20781::::::\n", Some("day 20781"));
+        check("etc/shadow", "b:!:20781\n", None);
         check("etc/shadow", "r:*:19000:20781\n", None);
         // A day of one digit, as the preprocessor writes it.
         let early = Day::new(20_758);
         assert_eq!(
-            early.in_file(&TreePath::parse("a").unwrap(), b"Nov  1 2026").as_deref(),
+            early.in_file(&TreePath::parse("a").unwrap(), b"Nov  1 2026", b"").as_deref(),
             Some("Nov  1 2026")
         );
     }
