@@ -19,6 +19,7 @@ mod diff;
 mod differential;
 mod errors;
 mod images;
+mod matrix;
 mod mounts;
 mod options;
 mod remote;
