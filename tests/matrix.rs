@@ -1,8 +1,8 @@
 //! The same Dockerfiles under everything that differs between two machines: each cell of the table is a digest, compared with the plain build's.
 //!
 //! Small Dockerfiles are built under every axis; those that need Debian under those that need no store of their own. `REBIT_MATRIX=full` is
-//! every Dockerfile under every axis, `small` what needs no Debian, and any other text the Dockerfile of that name or the axes whose names hold it. `REBIT_DEBIAN_TAR` names a root file
-//! system to start from, `REBIT_RELEASE` a release build of the program.
+//! every Dockerfile under every axis, `small` what needs no Debian, and any other text the Dockerfile of that name or the axes whose names
+//! hold it. `REBIT_DEBIAN_TAR` names a root file system to start from, `REBIT_RELEASE` a release build of the program.
 
 mod axis;
 mod case;

@@ -184,7 +184,7 @@ RUN ls -1 /n > /list && busybox find /n | sort > /found
             "FROM busybox
 COPY . /in/
 RUN mkdir /d && for i in zeta beta 10 9 Alpha alpha omega phi; do echo $i > /d/$i; done
-RUN ls -1 /d /in /in/a > /list && stat -c '%n %a %u %g %s %Y %h' /in/* /in/*/* /d/* > /stat && busybox find /d /in | sort > /found && sort /list > /sorted
+RUN ls -1 /d /in /in/a > /list && stat -c '%n %a %u %g %s %Y %h' $(busybox find /in /d ! -type d | sort) > /stat && busybox find /d /in | sort > /found && sort /list > /sorted
 ",
             some_files,
         ),
@@ -195,7 +195,8 @@ COPY . /in/
 RUN mkdir /l && echo x > /l/b && ln /l/b /l/a && ln /l/b /c && cp /in/a/same.txt /l/s && ln /l/s /l/t
 RUN rm /l/a && echo y >> /l/t && ln /in/top.txt /top
 FROM busybox
-COPY --from=0 /l /in /copied/
+COPY --from=0 /l /copied/l/
+COPY --from=0 /in /copied/in/
 COPY --from=0 /c /c
 ",
             some_files,
@@ -237,14 +238,14 @@ COPY --chown=web a b /to/
 RUN <<END
 set -e
 echo $WHO > who
-cat /to/* >> who
+cat /to/*.txt >> who
 END
 FROM busybox AS two
 RUN echo two > /two && mkdir -m 1777 /sticky
 FROM one
 USER web:33
 ENV PATH=/usr/bin:/bin MADE=\"by $WHO\"
-COPY --from=two --chown=0:web --chmod=640 /two /sticky /given/
+COPY --from=two --chown=0:web --chmod=640 /two /given/
 RUN id > /tmp/id && env > /tmp/env
 COPY <<EOF /etc/made.conf
 who = $WHO
