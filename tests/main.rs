@@ -18,6 +18,7 @@ mod determinism;
 mod diff;
 mod differential;
 mod errors;
+mod fix;
 mod images;
 mod matrix;
 mod mounts;

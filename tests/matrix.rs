@@ -45,12 +45,11 @@ fn every_cell_has_the_digest_of_the_plain_build() {
     let chosen = std::env::var("REBIT_MATRIX").unwrap_or_default();
     let start = Instant::now();
     let (axes, cases) = (axes(), cases());
-    let large = |case: &&Case| case.is_large() && axes.iter().any(|axis| wanted(axis, case, &chosen));
-    let lab = Lab::new(cases.iter().any(|case| large(&case)));
-    let cases: Vec<&Case> = cases.iter().filter(|case| lab.has(case)).collect();
-    let needed = |case: &Case| axes.iter().any(|axis| wanted(axis, case, &chosen));
-    let plain: Vec<String> =
-        cases.iter().map(|case| if needed(case) { plain(&lab, case) } else { String::new() }).collect();
+    let needed = |case: &&Case| axes.iter().any(|axis| wanted(axis, case, &chosen));
+    let bases: Vec<_> = cases.iter().filter(needed).map(|case| case.base).collect();
+    let lab = Lab::new(&bases);
+    let cases: Vec<&Case> = cases.iter().filter(|case| needed(case) && lab.has(case)).collect();
+    let plain: Vec<String> = cases.iter().map(|case| plain(&lab, case)).collect();
     let mut jobs = Vec::new();
     for (row, axis) in axes.iter().enumerate() {
         for (column, case) in cases.iter().enumerate() {

@@ -28,12 +28,12 @@ pub(super) struct Lab {
 }
 
 impl Lab {
-    /// Makes the base images, those with Debian where `large` Dockerfiles are built.
-    pub(super) fn new(large: bool) -> Self {
+    /// Makes the base images that Dockerfiles start from.
+    pub(super) fn new(bases: &[Base]) -> Self {
         let world = World::new().with_busybox();
         fs::create_dir_all(world.path("git")).unwrap();
-        let has_debian = large && debian::import(&world);
-        if has_debian {
+        let has_debian = bases.iter().any(|base| *base != Base::Small) && debian::import(&world);
+        if has_debian && bases.contains(&Base::Tools) {
             let tools = applications().join("tools").display().to_string();
             for target in ["runtime", "tools"] {
                 world.ok(["build", "-q", "--compression=none", "--target", target, "-t", target, &tools]);

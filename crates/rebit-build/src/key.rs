@@ -62,6 +62,7 @@ pub(crate) fn run(
         let limit = [limit.resource.name().to_owned(), value(limit.soft), value(limit.hard)];
         preimage.add_list("limit", limit.iter());
     }
+    //
     if !fixers.is_empty() {
         preimage.add_list("fixer", fixers.key().collect::<Vec<_>>().iter());
     }
