@@ -294,7 +294,7 @@ RUN --mount=type=bind,from=faketime,target=/faketime if [ -n \"$SHIFT\" ]; then 
     apt-get -o Acquire::Check-Date=false update \\
     && DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends python3-minimal libcap2-bin fontconfig \\
     && useradd --create-home web && echo web:secret | chpasswd -c NONE && setcap cap_net_raw+ep /usr/bin/python3.11 \\
-    && python3 -m py_compile /srv/greet.py && date > /var/log/apt/today && cp /srv/greet.py /srv/copy.py && gzip /srv/copy.py \\
+    && cp /srv/greet.py /srv/said.py && (cd /srv && python3 -c 'import said') && date > /var/log/apt/today && cp /srv/greet.py /srv/copy.py && gzip /srv/copy.py \\
     && tr -d - < /proc/sys/kernel/random/uuid > /etc/machine-id
 # What SHIFT was is in the history of the first stage only.
 FROM scratch

@@ -80,14 +80,17 @@ impl<'a> Report<'a> {
             let Some(step) = self.bench.step(found.id) else { continue };
             let title = format!("`{}` {}", printable(&cut(&step.text, TITLE)), title(found.verdict));
             let fixes = fixes(found);
-            let fixers = fixers_hint(found);
-            let own = fixes.first().filter(|_| fixes.len() == 1 && fixers.is_none());
+            let own = fixes.first().filter(|_| fixes.len() == 1).cloned();
+            let hint = match (fixers_hint(found), own) {
+                (Some(fixers), Some(own)) => Some(format!("{fixers}\nor: {own}")),
+                (fixers, own) => fixers.or(own),
+            };
             line(render_error(
                 &self.bench.input.file,
                 step.span,
                 &title,
-                &notes(found, own.is_none()),
-                fixers.as_ref().or(own).map(String::as_str),
+                &notes(found, fixes.len() > 1),
+                hint.as_deref(),
                 styled,
             ))?;
         }
@@ -254,7 +257,7 @@ fn note(file: &Difference, cause: &Cause, with_fix: bool) -> String {
         }));
     }
     lines.push(format!("likely cause: {}", cause.cause));
-    if with_fix && file.fixers.is_empty() {
+    if with_fix {
         lines.push(format!("try: {}", cause.fix));
     }
     lines.join("\n")
