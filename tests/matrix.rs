@@ -1,12 +1,13 @@
 //! The same Dockerfiles under everything that differs between two machines: each cell of the table is a digest, compared with the plain build's.
 //!
 //! Small Dockerfiles are built under every axis; those that need Debian under those that need no store of their own. `REBIT_MATRIX=full` is
-//! every Dockerfile under every axis, `small` what needs no Debian, and any other text the Dockerfile of that name or the axes whose names
-//! hold it. `REBIT_DEBIAN_TAR` names a root file system to start from, `REBIT_RELEASE` a release build of the program.
+//! every Dockerfile under every axis, `small` what needs no Debian, `docker` what BuildKit makes of those, and any other text the
+//! Dockerfile of that name or the axes whose names hold it. `REBIT_DEBIAN_TAR` names a root file system to start from, `REBIT_RELEASE` a release build of the program.
 
 mod axis;
 mod case;
 mod cell;
+mod docker;
 mod lab;
 
 use std::fmt::Write as _;
@@ -43,6 +44,11 @@ fn every_cell_has_the_digest_of_the_plain_build() {
         return;
     }
     let chosen = std::env::var("REBIT_MATRIX").unwrap_or_default();
+    if chosen == "docker" {
+        let (lab, cases) = (Lab::new(&[]), cases());
+        let table = docker::table(&lab, &cases.iter().collect::<Vec<_>>());
+        return say(&table.unwrap_or_default());
+    }
     let start = Instant::now();
     let (axes, cases) = (axes(), cases());
     let needed = |case: &&Case| axes.iter().any(|axis| wanted(axis, case, &chosen));

@@ -255,7 +255,7 @@ fn chmod(path: &Path, mode: u32) {
     fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
 }
 
-fn group_writes(cell: &Cell<'_>) {
+pub(super) fn group_writes(cell: &Cell<'_>) {
     each_file(&cell.path("context"), &|path, mode| chmod(path, mode | ((mode & 0o200) >> 3)));
 }
 
@@ -273,7 +273,7 @@ fn each_file(directory: &Path, change: &dyn Fn(&Path, u32)) {
     change(directory, fs::metadata(directory).unwrap().permissions().mode() & 0o7777);
 }
 
-fn touch(cell: &Cell<'_>, time: &str) {
+pub(super) fn touch(cell: &Cell<'_>, time: &str) {
     let context = cell.path("context");
     accepted(Command::new("find").arg(context).args(["-exec", "touch", "-h", "-d", time, "{}", "+"]));
 }
