@@ -24,6 +24,7 @@ mod matrix;
 mod mounts;
 mod options;
 mod remote;
+mod snapshots;
 mod store;
 mod support;
 mod tidy;
