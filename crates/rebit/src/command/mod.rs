@@ -13,6 +13,7 @@ mod diff;
 mod dockerfile;
 mod du;
 mod export;
+mod fixers;
 mod fsck;
 mod gc;
 mod history;
@@ -60,6 +61,7 @@ pub(crate) fn dispatch(flags: &Flags) -> Result<(), CommandError> {
         Command::Plan(command) => plan::plan(flags, command),
         Command::Why(command) => why::why(flags, command),
         Command::Check(command) => check::check(flags, command),
+        Command::Fixers(command) => fixers::fixers(command),
         Command::Import(command) => import::import(flags, command),
         Command::Export(command) => export::export(flags, command),
         Command::Pull(command) => pull::pull(flags, command),
