@@ -275,6 +275,12 @@ pub(crate) struct History {
     /// The image.
     #[arg(value_name = "IMAGE")]
     pub(crate) image: String,
+    /// Show what each step read, ran and wrote, of an image that was built here.
+    #[arg(long)]
+    pub(crate) provenance: bool,
+    /// Print the provenance document's bytes as they are.
+    #[arg(long, requires = "provenance", conflicts_with = "json")]
+    pub(crate) raw: bool,
     /// Print JSON.
     #[arg(long)]
     pub(crate) json: bool,
@@ -421,6 +427,17 @@ pub(crate) enum ContextModes {
     Keep,
     /// 0755 for directories and executable files, 0644 for others.
     Executable,
+}
+
+impl ContextModes {
+    /// The word of the command line.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Shared => "shared",
+            Self::Keep => "keep",
+            Self::Executable => "executable",
+        }
+    }
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]

@@ -21,6 +21,7 @@ mod inspect;
 mod limit_flag;
 mod output_flag;
 mod plan;
+mod provenance;
 mod run;
 mod secret_flag;
 mod tag;

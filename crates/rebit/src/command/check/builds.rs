@@ -92,6 +92,7 @@ impl Bench<'_> {
                 now,
                 jobs: if conditions.one_processor { 1 } else { self.jobs },
             },
+            asked: None,
             trial: Some(Trial { directories: &place.session, overseer: &recorder }),
         };
         let built = self.ground.under(conditions, || match part {
