@@ -21,6 +21,7 @@ mod errors;
 mod images;
 mod mounts;
 mod options;
+mod provenance;
 mod remote;
 mod store;
 mod support;

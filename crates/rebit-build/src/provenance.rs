@@ -47,6 +47,16 @@ pub(crate) fn read(graph: &Graph, from: &CopySource, digest: DigestSet) -> Resou
     Resource { name: Some(source_name(graph, from)), uri: None, digest }
 }
 
+/// What a copy took that is not from another stage or image.
+pub(crate) fn selected(graph: &Graph, op: &CopyOp, digest: DigestSet) -> Resource {
+    let name = match (op.has_paths(), op.remotes().next()) {
+        (true, _) => source_name(graph, &op.from),
+        (false, Some(_)) => "remote".to_owned(),
+        (false, None) => "Dockerfile".to_owned(),
+    };
+    Resource { name: Some(name), uri: None, digest }
+}
+
 fn source_name(graph: &Graph, from: &CopySource) -> String {
     match from {
         CopySource::Context => CONTEXT.to_owned(),
@@ -218,7 +228,7 @@ fn contexts(asked: &Asked, stages: &[Stage]) -> Vec<Resource> {
             reads.entry(context_name(name)).or_default().push(stage.base.tree.to_string());
         }
         for read in stage.steps.iter().flat_map(|step| &step.reads) {
-            if let Some(name) = read.name.as_ref().filter(|name| name.starts_with(CONTEXT)) {
+            if let Some(name) = read.name.as_ref().filter(|name| is_context(name)) {
                 reads.entry(name.clone()).or_default().extend(read.digest.values().cloned());
             }
         }
@@ -232,6 +242,10 @@ fn contexts(asked: &Asked, stages: &[Stage]) -> Vec<Resource> {
         Resource { name: Some(name), uri: origin.and_then(|origin| origin.uri.clone()), digest }
     };
     reads.into_iter().map(resource).collect()
+}
+
+fn is_context(name: &str) -> bool {
+    name.strip_prefix(CONTEXT).is_some_and(|rest| rest.is_empty() || rest.starts_with(' '))
 }
 
 /// An image, by a package URL as BuildKit writes it.

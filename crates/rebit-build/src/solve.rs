@@ -361,7 +361,7 @@ impl Solver<'_> {
         let start = content.fields().count();
         selection.describe(&mut content);
         if source.is_none() {
-            self.note_selection(id, &op.from, &content, start);
+            self.note_selection(id, op, &content, start);
         }
         let mut keys = vec![content];
         keys.extend(source.map(|_| definition));

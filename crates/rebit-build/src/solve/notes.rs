@@ -8,7 +8,7 @@ use rebit_oci::encode::Preimage;
 
 use super::{Solver, lock};
 use crate::error::StepProblem;
-use crate::graph::CopySource;
+use crate::graph::{CopyOp, CopySource};
 use crate::progress::StepId;
 use crate::{key, provenance, record};
 
@@ -24,13 +24,13 @@ impl Solver<'_> {
         lock(&self.notes).reads.entry(id).or_default().extend(read);
     }
 
-    /// The part of a context that a step reads: the fields of `key` from `start` on say what it is.
-    pub(super) fn note_selection(&self, id: StepId, from: &CopySource, key: &Preimage, start: usize) {
+    /// What a copy takes of a context, of the Dockerfile or from the network: the fields of `key` from `start` on say what it is.
+    pub(super) fn note_selection(&self, id: StepId, op: &CopyOp, key: &Preimage, start: usize) {
         if self.inputs.asked.is_none() {
             return;
         }
         let digest = DigestSet::from([(document::SELECTION.to_owned(), key.part(start).to_string())]);
-        let read = provenance::read(self.graph, from, digest);
+        let read = provenance::selected(self.graph, op, digest);
         lock(&self.notes).reads.entry(id).or_default().push(read);
     }
 
