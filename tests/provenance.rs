@@ -75,7 +75,8 @@ fn the_document_says_what_was_asked_read_run_and_written() {
     }
     let world = world();
     build(&world, "one", &["--label", "l=m"]);
-    let document: Value = serde_json::from_str(&world.ok(["history", "--provenance", "--json", "app"])).unwrap();
+    let document: Value =
+        serde_json::from_str(&world.ok(["history", "--provenance", "--json", "app"])).unwrap();
     let definition = &document["predicate"]["buildDefinition"];
     // P-6.
     let asked = json!({
@@ -107,7 +108,9 @@ fn the_document_says_what_was_asked_read_run_and_written() {
     let dependencies = ["Dockerfile", "context", "image docker.io/library/busybox:latest"];
     assert_eq!(names(&definition["resolvedDependencies"]), dependencies);
     let text = world.ok(["history", "--provenance", "app"]);
-    for line in ["build argument VERSION=7", "wrote 1 entry, 4 B, removed 1 path: tree", "with secret token at /run"] {
+    for line in
+        ["build argument VERSION=7", "wrote 1 entry, 4 B, removed 1 path: tree", "with secret token at /run"]
+    {
         assert!(text.contains(line), "{line}: {text}");
     }
 }

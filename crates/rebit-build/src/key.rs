@@ -7,9 +7,9 @@
 //! A copy has two keys. The *definition key* names the source tree as a whole and needs no tree to be loaded; the *content
 //! key* describes only what is selected, so that a change elsewhere in the source does not matter.
 
-use rebit_oci::{CacheKey, TreeId};
 use rebit_oci::encode::Preimage;
 use rebit_oci::manifest::Compression;
+use rebit_oci::{CacheKey, TreeId};
 
 use crate::graph::{
     BuildPlatform, CopyOp, MountOwner, RunMount, RunMountKind, RunNetwork, RunOp, SourcePath,

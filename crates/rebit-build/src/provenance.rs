@@ -5,13 +5,15 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use rebit_image::provenance::{self as document, CONTEXT, DigestSet, Parameters, Provenance, Resource, Stage, Work, Wrote};
+use rebit_image::provenance::{
+    self as document, CONTEXT, DigestSet, Parameters, Provenance, Resource, Stage, Work, Wrote,
+};
 use rebit_oci::encode::Preimage;
 use rebit_oci::{DiffId, Digest, Reference, TreeId};
 
 use crate::graph::{
-    Base, BuildPlatform, CopyOp, CopySource, Graph, Op, RunMount, RunMountKind, RunNetwork, RunOp, SourcePath,
-    StagePlan, Step,
+    Base, BuildPlatform, CopyOp, CopySource, Graph, Op, RunMount, RunMountKind, RunNetwork, RunOp,
+    SourcePath, StagePlan, Step,
 };
 use crate::progress::StepId;
 
@@ -85,8 +87,12 @@ pub(crate) fn statement(
     manifest: Digest,
     layers: Vec<DiffId>,
 ) -> Provenance {
-    let stages: Vec<Stage> =
-        graph.stages.iter().enumerate().map(|(place, stage)| self::stage(graph, notes, place, stage)).collect();
+    let stages: Vec<Stage> = graph
+        .stages
+        .iter()
+        .enumerate()
+        .map(|(place, stage)| self::stage(graph, notes, place, stage))
+        .collect();
     let dependencies = dependencies(graph, notes, asked, &stages);
     let work = Work { epoch: graph.epoch, layer_format: LAYER_FORMAT, layers, stages };
     Provenance::new(manifest, asked.parameters.clone(), work, dependencies)
@@ -260,8 +266,7 @@ fn image(reference: &str, manifest: &Digest, platform: &BuildPlatform) -> Resour
         Err(_) => (reference.to_owned(), String::new()),
     };
     let path: Vec<String> = name.split('/').map(escaped).collect();
-    let uri =
-        format!("pkg:docker/{}{tag}?platform={}", path.join("/"), escaped(&platform.to_string()));
+    let uri = format!("pkg:docker/{}{tag}?platform={}", path.join("/"), escaped(&platform.to_string()));
     Resource { name: Some(format!("image {reference}")), uri: Some(uri), digest: document::sha256(manifest) }
 }
 

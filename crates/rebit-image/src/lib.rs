@@ -8,6 +8,7 @@
 //! - [`recipe`]: layer blobs that are made again from the files instead of being kept.
 //! - [`mod@verify`]: every digest computed again.
 //! - [`mod@provenance`]: how an image was made, as a document.
+//! - [`mod@rebuild`]: an image beside one that was built again from its sources.
 //! - [`mod@history`], [`mod@inspect`]: what there is to show of an image.
 //!
 //! ```text
@@ -30,6 +31,7 @@ pub mod inspect;
 pub mod place;
 pub mod platform;
 pub mod provenance;
+pub mod rebuild;
 pub mod recipe;
 pub mod record;
 pub mod rootfs;
@@ -50,7 +52,7 @@ pub use inspect::{Inspect, InspectLayer, inspect};
 pub use place::{ParsePlaceError, Place};
 pub use platform::{ParsePlatformError, Platform};
 pub use provenance::{Provenance, ProvenanceError, provenance};
-pub use recipe::{Compacted, LayerForm, compact, keep_at_hand, layer_form};
+pub use recipe::{Compacted, LayerForm, compact, keep_at_hand, layer_form, recognise};
 pub use rootfs::{RootfsOptions, import_rootfs};
 pub use store_image::{ImageSummary, find, find_digest, find_text, list, names_of, put_image, tag, untag};
 pub use verify::{Finding, VerifiedImage, VerifyError, VerifyReport, verify};

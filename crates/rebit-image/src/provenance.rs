@@ -377,7 +377,10 @@ pub enum ProvenanceError {
 pub fn provenance(session: &Session, image: &StoredImage) -> Result<Option<Vec<u8>>, ImageError> {
     let Some(object) = &image.provenance else { return Ok(None) };
     if session.store().object_length(object)?.is_some_and(|length| length > MAX_PROVENANCE) {
-        return Err(ImageError::Limit { what: "the size of the provenance".to_owned(), limit: MAX_PROVENANCE });
+        return Err(ImageError::Limit {
+            what: "the size of the provenance".to_owned(),
+            limit: MAX_PROVENANCE,
+        });
     }
     Ok(Some(session.read(object)?.to_vec()))
 }
@@ -398,7 +401,11 @@ mod tests {
                 env: vec!["A=b".to_owned()],
                 insecure: false,
                 limits: Vec::new(),
-                mounts: vec![Mount { id: Some("token".to_owned()), kind: "secret".to_owned(), ..Mount::default() }],
+                mounts: vec![Mount {
+                    id: Some("token".to_owned()),
+                    kind: "secret".to_owned(),
+                    ..Mount::default()
+                }],
                 script: None,
                 user: String::new(),
                 working_dir: "/".to_owned(),
@@ -419,7 +426,8 @@ mod tests {
         let bytes = document().encode().unwrap();
         assert_eq!(Provenance::decode(&bytes).unwrap(), document());
         let text = String::from_utf8(bytes).unwrap();
-        let start = r#"{"_type":"https://in-toto.io/Statement/v1","predicate":{"buildDefinition":{"buildType":"#;
+        let start =
+            r#"{"_type":"https://in-toto.io/Statement/v1","predicate":{"buildDefinition":{"buildType":"#;
         assert!(text.starts_with(start), "{text}");
         let end = format!(
             r#""predicateType":"https://slsa.dev/provenance/v1","subject":[{{"digest":{{"sha256":"{}"}}}}]}}"#,

@@ -199,7 +199,8 @@ fn known_provenance(
         let found = session.store().get_ref(&name.to_string())?.filter(|found| found.digest == *manifest);
         if let Some(found) = found
             && session.contains(&found.root)?
-            && let Some(known) = read_record(session.store(), &found.root)?.and_then(|record| record.provenance)
+            && let Some(known) =
+                read_record(session.store(), &found.root)?.and_then(|record| record.provenance)
             && session.contains(&known)?
         {
             return Ok(Some(known));

@@ -48,15 +48,19 @@ impl Solver<'_> {
         if before == after {
             return Ok(Wrote::default());
         }
-        let (session, now) = (self.inputs.session, self.inputs.options.now);
+        let (session, now, trial) =
+            (self.inputs.session, self.inputs.options.now, self.inputs.trial.is_some());
         let key = key::summary(before, after);
-        if let Some(known) = session.get_record(&key, now)?.and_then(|bytes| record::decode(&bytes)) {
+        let known = if trial { None } else { session.get_record(&key, now)? };
+        if let Some(known) = known.and_then(|bytes| record::decode(&bytes)) {
             return Ok(known);
         }
         let changes = diff(&*self.trees.load(&before)?, &*self.trees.load(&after)?, Compare::IgnoreMtime);
         let removed = changes.iter().filter(|(_, change)| matches!(change, Change::Remove)).count() as u64;
         let wrote = Wrote { bytes: changes.size(), entries: changes.len() as u64 - removed, removed };
-        session.put_record(&key, &record::encode(&wrote), &[], now)?;
+        if !trial {
+            session.put_record(&key, &record::encode(&wrote), &[], now)?;
+        }
         Ok(wrote)
     }
 }

@@ -30,9 +30,9 @@ pub(crate) fn build(flags: &Flags, command: &Build) -> Result<(), CommandError> 
     let outputs =
         command.output.iter().map(|text| output_flag::parse(text)).collect::<Result<Vec<_>, _>>()?;
     let add_hosts = dockerfile::add_hosts(&command.source)?;
-    let annotations = limit_flag::annotations(&command.annotations)?;
-    let secrets = secret_flag::read(&command.secrets, &command.agents)?;
-    let progress = if command.quiet { ProgressFlag::Quiet } else { command.progress };
+    let annotations = limit_flag::annotations(&command.means.annotations)?;
+    let secrets = secret_flag::read(&command.means.secrets, &command.means.agents)?;
+    let progress = if command.quiet { ProgressFlag::Quiet } else { command.means.progress };
     let stop = signal::stop_flag()?;
     let store = environment::create_store(flags)?;
     let session = store.session()?;
@@ -51,10 +51,10 @@ pub(crate) fn build(flags: &Flags, command: &Build) -> Result<(), CommandError> 
     let offline = command.source.network == NetworkFlag::None;
     let remote = Remote::new(&session, (!offline).then_some(&network as &dyn Fetch), now);
     let options = BuildOptions {
-        compression: compression(command.compression),
+        compression: compression(command.means.compression.unwrap_or_default()),
         no_cache: no_cache(command, &planned.graph)?,
         annotations,
-        jobs: command.jobs.unwrap_or_else(environment::processors),
+        jobs: command.means.jobs.unwrap_or_else(environment::processors),
         now,
     };
     let asked = dockerfile::asked(&command.source, &input, &planned, &options)?;

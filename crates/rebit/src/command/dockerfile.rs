@@ -359,7 +359,10 @@ fn plan_options(source: &BuildSource, input: &Input) -> Result<PlanOptions, Comm
         build_args,
         platform,
         build_platform,
-        epoch: environment::source_date_epoch(input.time)?,
+        epoch: match source.epoch {
+            Some(epoch) => Some(epoch),
+            None => environment::source_date_epoch(input.time)?,
+        },
         context_epoch: input.time,
         labels: labels(source),
         contexts: input.named.clone(),
