@@ -22,6 +22,7 @@ mod images;
 mod mounts;
 mod options;
 mod provenance;
+mod rebuild;
 mod remote;
 mod store;
 mod support;

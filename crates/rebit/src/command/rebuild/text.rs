@@ -55,7 +55,7 @@ fn layer(layer: &LayerVerdict) -> String {
     let detail = match layer.verdict {
         Verdict::IdenticalTar => match &layer.encoder {
             Some(encoder) => format!(": {encoder}"),
-            None => " (none that is known)".to_owned(),
+            None => ", and none that is known".to_owned(),
         },
         Verdict::IdenticalTree => format!(": {}", layer.metadata.join(", ")),
         Verdict::Different if layer.given.is_none() => ", only in the rebuilt image".to_owned(),
