@@ -13,6 +13,7 @@ mod output;
 mod progress;
 mod settings;
 mod signal;
+mod temporary;
 
 use std::process::ExitCode;
 

@@ -1,7 +1,8 @@
 //! Hashing as fast as it goes: what decompresses and what hashes run beside each other.
 
 use std::io::{self, Read};
-use std::sync::mpsc::sync_channel;
+use std::sync::Arc;
+use std::sync::mpsc::{SyncSender, sync_channel};
 use std::thread;
 
 use rayon::prelude::*;
@@ -69,40 +70,42 @@ pub(super) fn segments(
         let (packed, to_hash) = sync_channel::<Vec<Segment>>(1);
         let of_plain = scope.spawn(move || {
             let mut hasher = Hasher::new();
-            to_hash.into_iter().flatten().for_each(|segment| hasher.update(&segment));
+            to_hash.into_iter().flatten().for_each(|segment| hasher.update((*segment).as_ref()));
             hasher.finish()
         });
         let of_blob = decode(&parts, format, &packed);
         drop(packed);
-        Some((of_blob?, of_plain.join().ok()?))
+        let (of_blob, of_plain) = (of_blob?, of_plain.join().ok()?);
+        Some((of_blob.unwrap_or(of_plain), of_plain))
     });
     Ok(hashed.filter(|found| *found == (*digest, diff_id.0)).map(|_| format))
 }
 
-type Segment = Vec<u8>;
+type Segment = Box<dyn AsRef<[u8]> + Send>;
 
-/// Decompresses all segments, hands them on in order, and gives the digest of the blob.
-fn decode(
-    parts: &Parts<'_>,
-    format: Format,
-    plain: &std::sync::mpsc::SyncSender<Vec<Segment>>,
-) -> Option<Digest> {
-    let mut hasher = Hasher::new();
+/// Decompresses all segments, hands them on in order, and gives the digest of the blob: none when the segments are the blob.
+fn decode(parts: &Parts<'_>, format: Format, plain: &SyncSender<Vec<Segment>>) -> Option<Option<Digest>> {
+    let mut hasher = (format != Format::Plain).then(Hasher::new);
     let mut rest = parts.list.as_slice();
     while !rest.is_empty() {
         let (window, after) = rest.split_at(window(rest));
         rest = after;
         let read = |(object, _): &(ObjectId, u64)| {
             let part = parts.objects.read(object).ok()?;
-            let segment = decode_segment(format, &part, LONGEST).ok()?;
+            let segment: Segment = match format {
+                Format::Plain => Box::new(Arc::clone(&part)),
+                _ => Box::new(decode_segment(format, &part, LONGEST).ok()?),
+            };
             Some((part, segment))
         };
         let read = window.par_iter().map(read).collect::<Option<Vec<_>>>()?;
         let (packed, segments): (Vec<_>, Vec<_>) = read.into_iter().unzip();
         plain.send(segments).ok()?;
-        packed.iter().for_each(|part| hasher.update(part));
+        if let Some(hasher) = &mut hasher {
+            packed.iter().for_each(|part| hasher.update(part));
+        }
     }
-    Some(hasher.finish())
+    Some(hasher.map(Hasher::finish))
 }
 
 /// How many segments are decompressed at the same time: at least one.
