@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
+use rebit_build::SnapshotterKind;
 
 mod cache;
 mod check;
@@ -108,6 +109,9 @@ pub(crate) struct Build {
     /// Do not use what is known of earlier builds for these stages.
     #[arg(long, value_name = "STAGE,…")]
     pub(crate) no_cache_filter: Vec<String>,
+    /// How root file systems are put together: of EROFS images where the host mounts them, or of directories. It shows in no digest.
+    #[arg(long, env = "REBIT_SNAPSHOTTER", value_name = "auto|overlayfs|erofs", value_parser = parse_snapshotter, default_value = "auto", hide_default_value = true, hide_env_values = true)]
+    pub(crate) snapshotter: SnapshotterKind,
     /// Print the digest only.
     #[arg(short, long)]
     pub(crate) quiet: bool,
@@ -459,6 +463,10 @@ pub(crate) enum Question {
     Outline,
     /// Which stages are there?
     Targets,
+}
+
+fn parse_snapshotter(text: &str) -> Result<SnapshotterKind, String> {
+    text.parse().map_err(|()| format!("`{text}` is not auto, overlayfs or erofs"))
 }
 
 fn parse_call(text: &str) -> Result<Call, String> {

@@ -56,6 +56,7 @@ pub(crate) fn build(flags: &Flags, command: &Build) -> Result<(), CommandError> 
         annotations,
         jobs: command.means.jobs.unwrap_or_else(environment::processors),
         now,
+        snapshotter: command.snapshotter,
     };
     let asked = dockerfile::asked(&command.source, &input, &planned, &options)?;
     let inputs = BuildInputs {

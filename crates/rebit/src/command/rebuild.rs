@@ -7,7 +7,8 @@ use std::collections::BTreeMap;
 
 use rebit_build::progress::StepId;
 use rebit_build::{
-    BuildInputs, BuildOptions, Fetch, HostNetwork, NoCache, Overseer, Progress, Remote, Trial, execute,
+    BuildInputs, BuildOptions, Fetch, HostNetwork, NoCache, Overseer, Progress, Remote, SnapshotterKind,
+    Trial, execute,
 };
 use rebit_image::rebuild::{self, Rebuild, Verdict};
 use rebit_image::{ImportOptions, Place, Platform, Provenance, StoredImage};
@@ -135,6 +136,7 @@ fn build(
         annotations: limit_flag::annotations(&means.annotations)?,
         jobs: means.jobs.unwrap_or_else(environment::processors),
         now: environment::now(),
+        snapshotter: SnapshotterKind::default(),
     };
     let asked = dockerfile::asked(source, &input, &planned, &options)?;
     let reporter = Reporter::new(progress, &planned.graph);
