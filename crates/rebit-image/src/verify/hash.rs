@@ -1,8 +1,8 @@
 //! Hashing as fast as it goes: what decompresses and what hashes run beside each other.
 
 use std::io::{self, Read};
-use std::sync::Arc;
 use std::sync::mpsc::{SyncSender, sync_channel};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
 
 use rayon::prelude::*;
@@ -66,14 +66,24 @@ pub(super) fn segments(
     let Some((first, _)) = parts.list.first().filter(|_| length == Some(size)) else { return Ok(None) };
     let Ok(start) = parts.objects.read(first) else { return Ok(None) };
     let format = Format::sniff(&start);
+    let used = Mutex::default();
     let hashed = thread::scope(|scope| {
         let (packed, to_hash) = sync_channel::<Vec<Segment>>(1);
+        let used = &used;
         let of_plain = scope.spawn(move || {
             let mut hasher = Hasher::new();
-            to_hash.into_iter().flatten().for_each(|segment| hasher.update((*segment).as_ref()));
+            for segment in to_hash.into_iter().flatten() {
+                match segment {
+                    Segment::Plain(bytes) => hasher.update(&bytes),
+                    Segment::Decoded(buffer, length) => {
+                        hasher.update(buffer.get(..length).unwrap_or_default());
+                        lock(used).push(buffer);
+                    }
+                }
+            }
             hasher.finish()
         });
-        let of_blob = decode(&parts, format, &packed);
+        let of_blob = decode(&parts, format, &packed, used);
         drop(packed);
         let (of_blob, of_plain) = (of_blob?, of_plain.join().ok()?);
         Some((of_blob.unwrap_or(of_plain), of_plain))
@@ -81,10 +91,26 @@ pub(super) fn segments(
     Ok(hashed.filter(|found| *found == (*digest, diff_id.0)).map(|_| format))
 }
 
-type Segment = Box<dyn AsRef<[u8]> + Send>;
+enum Segment {
+    Plain(Arc<[u8]>),
+    /// A buffer, and how much of it is meant.
+    Decoded(Vec<u8>, usize),
+}
+
+/// Buffers that are hashed and can be used again.
+type Used = Mutex<Vec<Vec<u8>>>;
+
+fn lock(used: &Used) -> MutexGuard<'_, Vec<Vec<u8>>> {
+    used.lock().unwrap_or_else(PoisonError::into_inner)
+}
 
 /// Decompresses all segments, hands them on in order, and gives the digest of the blob: none when the segments are the blob.
-fn decode(parts: &Parts<'_>, format: Format, plain: &SyncSender<Vec<Segment>>) -> Option<Option<Digest>> {
+fn decode(
+    parts: &Parts<'_>,
+    format: Format,
+    plain: &SyncSender<Vec<Segment>>,
+    used: &Used,
+) -> Option<Option<Digest>> {
     let mut hasher = (format != Format::Plain).then(Hasher::new);
     let mut rest = parts.list.as_slice();
     while !rest.is_empty() {
@@ -92,11 +118,12 @@ fn decode(parts: &Parts<'_>, format: Format, plain: &SyncSender<Vec<Segment>>) -
         rest = after;
         let read = |(object, _): &(ObjectId, u64)| {
             let part = parts.objects.read(object).ok()?;
-            let segment: Segment = match format {
-                Format::Plain => Box::new(Arc::clone(&part)),
-                _ => Box::new(decode_segment(format, &part, LONGEST).ok()?),
-            };
-            Some((part, segment))
+            if format == Format::Plain {
+                return Some((Arc::clone(&part), Segment::Plain(part)));
+            }
+            let mut buffer = lock(used).pop().unwrap_or_default();
+            let length = decode_segment(format, &part, LONGEST, &mut buffer).ok()?;
+            Some((part, Segment::Decoded(buffer, length)))
         };
         let read = window.par_iter().map(read).collect::<Option<Vec<_>>>()?;
         let (packed, segments): (Vec<_>, Vec<_>) = read.into_iter().unzip();
