@@ -24,6 +24,7 @@ mod options;
 mod provenance;
 mod rebuild;
 mod remote;
+mod snapshots;
 mod store;
 mod support;
 mod tidy;
