@@ -23,6 +23,8 @@ mod images;
 mod matrix;
 mod mounts;
 mod options;
+mod provenance;
+mod rebuild;
 mod remote;
 mod snapshots;
 mod store;

@@ -14,7 +14,7 @@ use rebit_store::{Session, StoreError};
 use crate::record::MAX_LAYERS;
 use crate::tee::{Copied, tee};
 use crate::transport::{self, DockerArchiveSource, ImageDocuments, LayoutSource, Source};
-use crate::{ImageError, LayerBlob, Place, Platform, StoredImage, find_text, put_image, tag};
+use crate::{ImageError, LayerBlob, NewImage, Place, Platform, StoredImage, find_text, put_image, tag};
 
 /// What a layer may decompress to: 1 TiB; beyond 4 GiB, 2000 times its own size.
 ///
@@ -91,7 +91,14 @@ pub fn import(
             object,
         });
     }
-    let stored = put_image(session, image.manifest, image.config, &layers, &trees, names, options.now)?;
+    let new = NewImage {
+        manifest: image.manifest,
+        config: image.config,
+        layers: &layers,
+        trees: &trees,
+        provenance: None,
+    };
+    let stored = put_image(session, new, names, options.now)?;
     for (key, tree) in learned {
         if let Some(tree) = tree {
             session.put_record(&key, tree.to_string().as_bytes(), &[tree.object()], options.now)?;

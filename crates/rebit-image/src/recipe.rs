@@ -268,6 +268,41 @@ fn recipe_of(session: &Session, digest: &Digest) -> Result<Option<(Recipe, Objec
     Ok(Some((recipe, object)))
 }
 
+/// Which encoder made a layer's blob; `None` when no known one gives these bytes.
+///
+/// It is proved: the whole blob is made again from its own tar stream, and compared. Nothing is kept.
+///
+/// # Errors
+/// What the store says, and [`ImageError::CorruptBlob`] and the like when the blob is damaged.
+pub fn recognise(session: &Session, layer: &LayerBlob) -> Result<Option<Encoder>, ImageError> {
+    if let Some((recipe, _)) = recipe_of(session, &layer.digest)? {
+        return Ok(recipe.encoders().first().copied());
+    }
+    let failed = |error| ImageError::blob(layer.digest, error);
+    let mut head = Vec::new();
+    let (reader, _) = session.open_blob(&layer.digest)?;
+    reader.take(HEAD as u64).read_to_end(&mut head).map_err(failed)?;
+    let encoders = recipe::candidates(&head);
+    if encoders.is_empty() {
+        return Ok(None);
+    }
+    let framing = Framing::default();
+    let (reader, _) = session.open_blob(&layer.digest)?;
+    let mut plain = decode::open_framed(reader, DECODE, Some(framing.clone())).map_err(failed)?;
+    io::copy(&mut plain, &mut io::sink()).map_err(failed)?;
+    for encoder in encoders {
+        let Some(parts) = framing.parts(encoder) else { continue };
+        let (reader, _) = session.open_blob(&layer.digest)?;
+        let plain = decode::open(reader, DECODE).map_err(failed)?;
+        let (mut original, _) = session.open_blob(&layer.digest)?;
+        let mut made = recipe::encoded(parts, plain);
+        if same(&mut made, &mut original, &mut Hasher::new()).map_err(failed)? {
+            return Ok(Some(encoder));
+        }
+    }
+    Ok(None)
+}
+
 /// How a layer's blob can be given out.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct LayerForm {

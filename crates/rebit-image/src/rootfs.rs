@@ -15,7 +15,7 @@ use rebit_store::Session;
 
 use crate::import::DECODE;
 use crate::time::rfc3339;
-use crate::{ImageError, LayerBlob, Platform, StoredImage, put_image};
+use crate::{ImageError, LayerBlob, NewImage, Platform, StoredImage, put_image};
 
 /// How a root file system becomes an image.
 #[derive(Debug, Clone)]
@@ -83,7 +83,8 @@ pub fn import_rootfs(
         descriptor(MediaType::ImageConfig, config.digest(), config.size()),
         vec![descriptor(layer.media_type.clone(), layer.digest, layer.size)],
     )?;
-    put_image(session, manifest, config, &[layer], &[tree_id], names, options.now)
+    let new = NewImage { manifest, config, layers: &[layer], trees: &[tree_id], provenance: None };
+    put_image(session, new, names, options.now)
 }
 
 fn config(layer: &LayerBlob, options: &RootfsOptions) -> ImageConfig {

@@ -22,7 +22,7 @@ pub mod split;
 pub use encoder::Encoder;
 pub use framing::{Frame, Framing};
 pub use guess::candidates;
-pub use open::open;
+pub use open::{encoded, open};
 pub use split::{Split, Splitter};
 
 use rebit_oci::{DiffId, Digest, ObjectId};

@@ -14,6 +14,7 @@ mod progress;
 mod project;
 mod settings;
 mod signal;
+mod temporary;
 
 use std::process::ExitCode;
 
@@ -60,6 +61,9 @@ fn run(flags: &Flags) -> Result<(), CommandError> {
 
 /// Commands that make or remove files of other owners.
 fn needs_namespace(command: &Command) -> bool {
+    if let Command::Verify(verify) = command {
+        return verify.rebuild;
+    }
     matches!(
         command,
         Command::Build(_)

@@ -22,6 +22,8 @@ mod inspect;
 mod limit_flag;
 mod output_flag;
 mod plan;
+mod provenance;
+mod rebuild;
 mod run;
 mod secret_flag;
 mod tag;
