@@ -110,6 +110,9 @@ pub struct Parameters {
     pub build_args: BTreeMap<String, String>,
     /// How layers are compressed.
     pub compression: String,
+    /// What was made of files that `RUN` steps left, each by name and version.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub fixers: Vec<String>,
     /// Lines added to `/etc/hosts` of steps, `NAME=ADDRESS`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub hosts: Vec<String>,

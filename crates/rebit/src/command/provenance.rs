@@ -52,6 +52,7 @@ fn text(provenance: &Provenance) -> Vec<String> {
     {
         out.extend(pairs.iter().map(|(name, value)| format!("{what} {name}={value}")));
     }
+    out.extend(asked.fixers.iter().map(|fixer| format!("fixer {fixer}")));
     out.extend(asked.hosts.iter().map(|host| format!("host {host}")));
     out.extend(provenance.dependencies().iter().map(|resource| format!("from {}", resource_text(resource))));
     work.stages.iter().for_each(|stage| stage_text(stage, &mut out));

@@ -95,6 +95,11 @@ impl Adopted {
             self.took(PROVENANCE, &format!("hosts {}", known.hosts.join(" ")));
             self.source.add_hosts.clone_from(&known.hosts);
         }
+        if self.source.fix.is_empty() && !known.fixers.is_empty() {
+            self.took(PROVENANCE, &format!("fixers {}", known.fixers.join(", ")));
+            let name = |fixer: &String| fixer.split(' ').next().unwrap_or_default().to_owned();
+            self.source.fix = known.fixers.iter().map(name).collect();
+        }
         if let (None, Some(target)) = (&self.source.target, &known.target) {
             self.took(PROVENANCE, &format!("target {target}"));
             self.source.target = Some(target.clone());
