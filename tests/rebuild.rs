@@ -70,6 +70,7 @@ fn an_image_is_what_its_sources_give() {
         "n=v",
         "--compression=zstd",
         "--target=build",
+        "--fix=pyc",
         "--build-arg",
         "SOURCE_DATE_EPOCH=86400",
     ];
@@ -77,7 +78,8 @@ fn an_image_is_what_its_sources_give() {
         .iter()
         .chain(&options)
         .chain(&["context"]));
-    check(&world, "other", &[], 0, "identical", &["identical"; 3]);
+    let report = check(&world, "other", &[], 0, "identical", &["identical"; 3]);
+    assert!(report["taken"].to_string().contains("fixers pyc "), "{}", report["taken"]);
     check(&world, "oci:other", &["--target=build"], 0, "identical", &["identical"; 3]);
     let text = world.ok(["verify", "--rebuild", "-q", "app", "context"]);
     assert!(text.ends_with("verdict: identical blob\n"), "{text}");

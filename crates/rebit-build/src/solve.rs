@@ -2,6 +2,7 @@
 
 mod base;
 mod notes;
+mod report;
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -18,9 +19,9 @@ use rebit_store::{Session, WorkLock};
 
 use crate::commit::{self, Built};
 use crate::context::{Context, size_of};
-use crate::debug::{self, Failures};
+use crate::debug::Failures;
 use crate::error::{BuildError, StepProblem};
-use crate::explain::{self, KeptPreimage, StepReport};
+use crate::explain::{self, StepReport};
 use crate::fix::FixedFile;
 use crate::graph::{CopyOp, CopySource, Graph, Op, RunMountKind, RunNetwork, RunOp, StagePlan, Step};
 use crate::key;
@@ -184,8 +185,8 @@ fn solve<T>(graph: &Graph, inputs: &BuildInputs<'_>, finish: Finish<'_, T>) -> R
         read: Mutex::default(),
         reports: Mutex::default(),
         remotes: Mutex::default(),
-        fixed: Mutex::default(),
         notes: Mutex::default(),
+        fixed: Mutex::default(),
         done: Mutex::default(),
     };
     schedule::run::<BuildError>(&graph.needs(), inputs.options.jobs, &|place| {
@@ -250,10 +251,10 @@ pub(crate) struct Solver<'a> {
     reports: Mutex<BTreeMap<StepId, StepReport>>,
     /// What steps took from the network.
     pub(crate) remotes: Mutex<BTreeMap<StepId, Vec<String>>>,
-    /// What fixers did to what steps left.
-    fixed: Mutex<BTreeMap<StepId, Vec<FixedFile>>>,
     /// What the provenance will say.
     pub(crate) notes: Mutex<Notes>,
+    /// What fixers did to what steps left.
+    fixed: Mutex<BTreeMap<StepId, Vec<FixedFile>>>,
     /// Stages by their number in the file.
     done: Mutex<BTreeMap<usize, StageState>>,
 }
@@ -498,53 +499,6 @@ impl Solver<'_> {
 
     fn stage_of(&self, id: StepId) -> Option<&StagePlan> {
         self.graph.stages.get(id.stage)
-    }
-
-    /// What differs from the last execution at the same place, and remembers the preimage for the next one.
-    fn explain(&self, id: StepId, key: &Preimage) -> Result<Vec<String>, StepProblem> {
-        if self.inputs.trial.is_some() {
-            return Ok(Vec::new());
-        }
-        let stage = self.stage_of(id).map_or_else(String::new, StagePlan::display_name);
-        let place = explain::place(self.inputs.scope, &stage, id.step);
-        let (session, now) = (self.inputs.session, self.inputs.options.now);
-        let kept = KeptPreimage::of(key);
-        let before = session.get_record(&place, now)?;
-        let before = before.and_then(|bytes| record::decode::<KeptPreimage>(&bytes));
-        session.put_record(&place, &kept.encode(), &[], now)?;
-        Ok(before.map(|before| kept.differences(&before)).unwrap_or_default())
-    }
-
-    fn note_report(&self, id: StepId, cached: bool, reasons: &[String]) {
-        let Some(stage) = self.stage_of(id) else { return };
-        let step = stage.steps.get(id.step).map_or_else(String::new, |step| step.text.clone());
-        let remotes = lock(&self.remotes).get(&id).cloned().unwrap_or_default();
-        let report = StepReport {
-            stage: stage.display_name(),
-            step,
-            cached,
-            reasons: reasons.to_vec(),
-            remotes,
-            fixed: Vec::new(),
-        };
-        lock(&self.reports).insert(id, report);
-    }
-
-    /// Keeps what became of the steps, unless all of them were known: then the report before still tells more.
-    fn keep_report(&self) -> Result<(), BuildError> {
-        let fixed = lock(&self.fixed);
-        let with_fixed = |(id, report): (&StepId, &StepReport)| {
-            let fixed = fixed.get(id).cloned().unwrap_or_default();
-            StepReport { fixed, ..report.clone() }
-        };
-        let reports: Vec<StepReport> = lock(&self.reports).iter().map(with_fixed).collect();
-        if self.inputs.trial.is_none() && reports.iter().any(|report| !report.cached) {
-            let key = explain::report_key(self.inputs.scope);
-            let (session, now) = (self.inputs.session, self.inputs.options.now);
-            session.put_record(&key, &record::encode(&reports), &[], now)?;
-            debug::forget(session, self.inputs.scope, now)?;
-        }
-        Ok(())
     }
 
     /// What is known under `key`, else the lock to find it out. While another build is at work on it this waits, and then knows.

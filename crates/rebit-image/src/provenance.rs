@@ -110,7 +110,7 @@ pub struct Parameters {
     pub build_args: BTreeMap<String, String>,
     /// How layers are compressed.
     pub compression: String,
-    /// Fixers of what `RUN` steps leave, `NAME VERSION`.
+    /// What was made of files that `RUN` steps left, each by name and version.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub fixers: Vec<String>,
     /// Lines added to `/etc/hosts` of steps, `NAME=ADDRESS`.

@@ -186,7 +186,12 @@ pub(crate) fn asked(
             annotations: options.annotations.clone(),
             build_args: planned.used_build_args.clone(),
             compression: options.compression.name().to_owned(),
-            fixers: planned.graph.fixers.key().collect(),
+            fixers: planned
+                .graph
+                .fixers
+                .iter()
+                .map(|fixer| format!("{} {}", fixer.name, fixer.version))
+                .collect(),
             hosts: hosts.iter().map(|(name, address)| format!("{name}={address}")).collect(),
             labels: labels(source),
             modes: source.context_modes.name().to_owned(),
