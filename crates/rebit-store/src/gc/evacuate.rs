@@ -116,7 +116,8 @@ pub(super) fn idle(index: &Connection) -> rusqlite::Result<Vec<Idle>> {
     let mut live: HashMap<PackId, (u64, u64)> = HashMap::new();
     let mut statement = index.prepare("SELECT pack, sum(cost), count(*) FROM objects GROUP BY pack")?;
     let mut rows = statement.query([])?;
-    let unsigned = |row: &Row<'_>, column| Ok::<_, rusqlite::Error>(row.get::<_, i64>(column)?.cast_unsigned());
+    let unsigned =
+        |row: &Row<'_>, column| Ok::<_, rusqlite::Error>(row.get::<_, i64>(column)?.cast_unsigned());
     while let Some(row) = rows.next()? {
         live.insert(PackId::from_row(row.get(0)?), (unsigned(row, 1)?, unsigned(row, 2)?));
     }
@@ -342,9 +343,9 @@ impl<'a> Moving<'a> {
 
     /// Writes an [encoded](encode) frame of objects.
     pub(super) fn group(&mut self, group: &[Leaving], bytes: &[u8], raw: u64) -> Result<(), StoreError> {
-        let moved = group.iter().map(|(object, from)| {
-            (object.id, *from, object.size, object.kind, object.bytes.len() as u32)
-        });
+        let moved = group
+            .iter()
+            .map(|(object, from)| (object.id, *from, object.size, object.kind, object.bytes.len() as u32));
         self.append(bytes, raw, moved)
     }
 
@@ -380,11 +381,7 @@ pub(super) fn outgoing(member: Member, payload: &[u8]) -> Option<Outgoing> {
 }
 
 /// Which members of a frame are objects of the store.
-pub(super) fn live(
-    inner: &Inner,
-    frame: (PackId, u64),
-    members: &[Member],
-) -> Result<Vec<bool>, StoreError> {
+pub(super) fn live(inner: &Inner, frame: (PackId, u64), members: &[Member]) -> Result<Vec<bool>, StoreError> {
     inner.index.read("look for garbage", |index| {
         let mut live = Vec::with_capacity(members.len());
         for member in members {
