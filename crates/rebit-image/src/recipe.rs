@@ -303,3 +303,6 @@ pub fn layer_form(session: &Session, layer: &LayerBlob) -> Result<LayerForm, Ima
 
 #[cfg(test)]
 mod tests;
+mod usage;
+
+pub use usage::{RecipeUsage, recipe_usage};
