@@ -231,8 +231,11 @@ struct Frames<'a> {
 
 struct Decoded {
     frame: (PackId, u64),
-    content: Rc<(Vec<Member>, Vec<u8>)>,
+    content: Rc<Content>,
 }
+
+/// The members of a frame, and its payload.
+type Content = (Vec<Member>, Vec<u8>);
 
 impl Frames<'_> {
     /// The object; `None` when it cannot be read any more: then it stays where it is.
@@ -244,7 +247,7 @@ impl Frames<'_> {
         Ok(outgoing.map(|outgoing| (outgoing, object.frame)))
     }
 
-    fn decode(&mut self, object: &Found) -> Result<Option<Rc<(Vec<Member>, Vec<u8>)>>, StoreError> {
+    fn decode(&mut self, object: &Found) -> Result<Option<Rc<Content>>, StoreError> {
         if let Some(at) = self.decoded.iter().rposition(|decoded| decoded.frame == object.frame) {
             let found = self.decoded.remove(at);
             let content = found.as_ref().map(|found| Rc::clone(&found.content));
