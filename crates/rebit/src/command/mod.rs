@@ -11,6 +11,7 @@ mod diff;
 mod dockerfile;
 mod du;
 mod export;
+mod fixers;
 mod fsck;
 mod gc;
 mod history;
@@ -54,6 +55,7 @@ pub(crate) fn dispatch(flags: &Flags) -> Result<(), CommandError> {
         Command::Plan(command) => plan::plan(flags, command),
         Command::Why(command) => why::why(flags, command),
         Command::Check(command) => check::check(flags, command),
+        Command::Fixers(command) => fixers::fixers(command),
         Command::Import(command) => import::import(flags, command),
         Command::Export(command) => export::export(flags, command),
         Command::Images(command) => images::images(flags, command),
