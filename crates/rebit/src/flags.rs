@@ -358,7 +358,7 @@ pub(crate) struct Gc {
     #[arg(long)]
     pub(crate) checkouts: bool,
     /// Keep layers as recipes that were not imported, built or exported within this time [default: any time]: their blobs go, and are
-    /// made anew from the files when they are wanted.
+    /// made anew from the files when they are wanted. What stays is written anew, compressed harder.
     #[arg(long, value_name = "TIME", value_parser = parse_time, num_args = 0..=1, require_equals = true, default_missing_value = "0")]
     pub(crate) recipes: Option<std::time::Duration>,
     /// Say what would be removed, and remove nothing.

@@ -20,7 +20,7 @@ impl Solver<'_> {
         let (session, now) = (self.inputs.session, self.inputs.options.now);
         let kept = KeptPreimage::of(key);
         let before = session.get_record(&place, now)?;
-        let before = before.and_then(|bytes| record::decode::<KeptPreimage>(&bytes));
+        let before = before.and_then(|bytes| KeptPreimage::decode(&bytes));
         session.put_record(&place, &kept.encode(), &[], now)?;
         Ok(before.map(|before| kept.differences(&before)).unwrap_or_default())
     }
