@@ -48,6 +48,6 @@ pub use inspect::{Inspect, InspectLayer, inspect};
 pub use place::{ParsePlaceError, Place};
 pub use platform::{ParsePlatformError, Platform};
 pub use recipe::{Compacted, LayerForm, compact, keep_at_hand, layer_form};
-pub use rootfs::{RootfsOptions, import_rootfs};
+pub use rootfs::{RootfsOptions, import_rootfs, put_rootfs};
 pub use store_image::{ImageSummary, find, find_digest, find_text, list, names_of, put_image, tag, untag};
 pub use verify::{Finding, VerifiedImage, VerifyError, VerifyReport, verify};

@@ -9,10 +9,12 @@ use clap_complete::Shell;
 mod cache;
 mod check;
 mod compare;
+mod distro;
 
 pub(crate) use cache::{Cache, CacheCommand};
 pub(crate) use check::Check;
 pub(crate) use compare::{Diff, Verify};
+pub(crate) use distro::{Image, ImageBuild, ImageCommand, Lock};
 
 /// Builds container images to the same bits every time, on any machine, and proves it.
 #[derive(Debug, Parser)]
@@ -46,6 +48,10 @@ pub(crate) enum Command {
     Check(Box<Check>),
     /// Open a shell in what a failed RUN step left.
     Debug(Debug),
+    /// Assemble images from Debian packages, without a registry.
+    Image(Image),
+    /// Pin the packages that images are assembled from.
+    Lock(Lock),
     /// Bring an image, or a root file system, into the store.
     Import(Import),
     /// Write an image to an OCI layout or an archive.

@@ -14,11 +14,13 @@ mod export;
 mod fsck;
 mod gc;
 mod history;
+mod image;
 mod images;
 mod import;
 mod info;
 mod inspect;
 mod limit_flag;
+mod lock;
 mod output_flag;
 mod plan;
 mod run;
@@ -54,6 +56,8 @@ pub(crate) fn dispatch(flags: &Flags) -> Result<(), CommandError> {
         Command::Plan(command) => plan::plan(flags, command),
         Command::Why(command) => why::why(flags, command),
         Command::Check(command) => check::check(flags, command),
+        Command::Image(command) => image::image(flags, command),
+        Command::Lock(command) => lock::lock(flags, command),
         Command::Import(command) => import::import(flags, command),
         Command::Export(command) => export::export(flags, command),
         Command::Images(command) => images::images(flags, command),
@@ -78,7 +82,7 @@ pub(crate) fn dispatch(flags: &Flags) -> Result<(), CommandError> {
 }
 
 /// Reads a name of an image in the store, with or without `store:`.
-fn store_name(text: &str) -> Result<Reference, CommandError> {
+pub(crate) fn store_name(text: &str) -> Result<Reference, CommandError> {
     let name = text.strip_prefix("store:").unwrap_or(text);
     name.parse().map_err(|error: rebit_oci::reference::ParseReferenceError| CommandError {
         exit: crate::error::ExitKind::Usage,
