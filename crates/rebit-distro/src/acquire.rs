@@ -4,8 +4,8 @@ use std::collections::BTreeSet;
 use std::fs::File;
 use std::io::{BufReader, Read as _};
 use std::path::Path;
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use rebit_layer::codec::decode::{self, DecodeLimits};
@@ -68,6 +68,19 @@ impl std::fmt::Debug for Archives<'_> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Archives").field("online", &self.host.is_some()).finish_non_exhaustive()
     }
+}
+
+/// What was read of archives, for the next image.
+#[derive(Debug, Default)]
+pub struct Indexes {
+    known: Vec<(IndexesKey, Arc<(Universe, Vec<LockedArchive>)>)>,
+}
+
+#[derive(Debug, PartialEq, Eq)]
+struct IndexesKey {
+    sources: Vec<Source>,
+    architecture: String,
+    keyrings: Vec<std::path::PathBuf>,
 }
 
 impl<'a> Archives<'a> {
@@ -176,7 +189,34 @@ impl<'a> Archives<'a> {
         Ok(components)
     }
 
-    /// Finds the packages that a recipe means now. `sources` are those of the machine, `directory` is that of the recipe's file.
+    /// What the archives of these sources have, read once for all images that have them in common.
+    fn read(
+        &self,
+        indexes: &mut Indexes,
+        key: IndexesKey,
+    ) -> Result<Arc<(Universe, Vec<LockedArchive>)>, DistroError> {
+        if let Some((_, known)) = indexes.known.iter().find(|(known, _)| *known == key) {
+            return Ok(Arc::clone(known));
+        }
+        let mut universe = Universe::new(&key.architecture);
+        let mut archives = Vec::new();
+        for source in &key.sources {
+            if let Some(host) = self.host {
+                host.say(&format!("reading {} {}", source.uri, source.suite));
+            }
+            let (release, signers) = self.release(source, &key.keyrings)?;
+            let components = self.index(&mut universe, source, &release, archives.len())?;
+            let (uri, suite) = (source.uri.clone(), source.suite.clone());
+            let (date, release) = (release.date, release.digest);
+            archives.push(LockedArchive { uri, suite, components, date, release, signers });
+        }
+        let read = Arc::new((universe.finish(), archives));
+        indexes.known.push((key, Arc::clone(&read)));
+        Ok(read)
+    }
+
+    /// Finds the packages that a recipe means now. `sources` are those of the machine, `directory` is that of the recipe's file; what
+    /// was read of archives stays in `indexes`.
     ///
     /// # Errors
     /// [`DistroError`] where the archives cannot be had or believed, or have no packages that go together.
@@ -186,6 +226,7 @@ impl<'a> Archives<'a> {
         architecture: &str,
         sources: &[Source],
         directory: &Path,
+        indexes: &mut Indexes,
     ) -> Result<LockedImage, DistroError> {
         let architecture = recipe.architecture.as_deref().unwrap_or(architecture);
         let suites = recipe.suites();
@@ -195,26 +236,18 @@ impl<'a> Archives<'a> {
             architecture,
             mirror: recipe.mirror.as_deref(),
         };
-        let keyrings: Vec<_> = recipe.keyrings.iter().map(|path| directory.join(path)).collect();
-        let mut universe = Universe::new(architecture);
-        let mut archives = Vec::new();
-        for source in select(sources, &wanted)? {
-            if let Some(host) = self.host {
-                host.say(&format!("reading {} {}", source.uri, source.suite));
-            }
-            let (release, signers) = self.release(&source, &keyrings)?;
-            let components = self.index(&mut universe, &source, &release, archives.len())?;
-            let Source { uri, suite, .. } = source;
-            let (date, release) = (release.date, release.digest);
-            archives.push(LockedArchive { uri, suite, components, date, release, signers });
-        }
-        let universe = universe.finish();
-        let request = request(recipe, &universe)?;
-        let packages = solve(&universe, &request)?.into_iter().map(pin).collect();
+        let key = IndexesKey {
+            sources: select(sources, &wanted)?,
+            architecture: architecture.to_owned(),
+            keyrings: recipe.keyrings.iter().map(|path| directory.join(path)).collect(),
+        };
+        let read = self.read(indexes, key)?;
+        let (universe, archives) = &*read;
+        let packages = solve(universe, &request(recipe, universe)?)?.into_iter().map(pin).collect();
         Ok(LockedImage {
             inputs: recipe.inputs(architecture),
             architecture: architecture.to_owned(),
-            archives,
+            archives: archives.clone(),
             packages,
         })
     }
@@ -303,7 +336,9 @@ fn request(recipe: &Recipe, universe: &Universe) -> Result<Request, DistroError>
             architectures: Vec::new(),
         };
         let known: BTreeSet<String> = packages.iter().map(|relation| relation.name.clone()).collect();
-        let more = base.into_iter().chain(["apt"]);
+        // `/usr` is merged from the start, so the package that would do it, with Perl and all, is not needed.
+        let merged = universe.named("usr-is-merged").next().map(|_| "usr-is-merged");
+        let more = base.into_iter().chain(["apt"]).chain(merged);
         packages
             .extend(more.filter(|name| !known.contains(*name) && !recipe.exclude.contains(*name)).map(plain));
     }

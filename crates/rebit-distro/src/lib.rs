@@ -10,7 +10,7 @@
 //!
 //! - [`version`], [`deb822`], [`relation`], [`date`], [`armor`], [`ar`]: the formats, pure.
 //! - [`sources`], [`release`], [`package`], [`mod@solve`]: what archives say, and which packages are needed.
-//! - [`recipe`], [`lock`]: the two files of the user (`docs/format/recipe-file.md`).
+//! - [`recipe`], [`lock`]: the two files of the user (`docs/format/rebit-toml.md`).
 //! - [`acquire`]: what comes from outside. It is verified before it is read: Release files by their signature, everything else by
 //!   its digest.
 //! - [`deb`], [`assemble`], [`system`], [`build`]: from package files to an image.
@@ -41,7 +41,7 @@ pub mod system;
 pub mod templates;
 pub mod version;
 
-pub use acquire::{Archives, Host};
+pub use acquire::{Archives, Host, Indexes};
 pub use build::{Made, Order, debian_architecture};
 pub use error::{DebError, DistroError, HostError};
 pub use lock::{Lock, LockedImage};

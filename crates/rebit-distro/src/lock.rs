@@ -1,4 +1,4 @@
-//! `rebit.lock`: which version of each package an image is assembled from (`docs/format/recipe-file.md`).
+//! `rebit.lock`: which version of each package an image is assembled from (`docs/format/rebit-toml.md`).
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;

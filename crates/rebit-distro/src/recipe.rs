@@ -1,4 +1,4 @@
-//! `rebit.toml`: names of images, and what they are assembled from (`docs/format/recipe-file.md`).
+//! `rebit.toml`: names of images, and what they are assembled from (`docs/format/rebit-toml.md`).
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;

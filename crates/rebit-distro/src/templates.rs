@@ -72,6 +72,7 @@ const NODE: &[&str] = &[
     "libstdc++6",
     "libuv1",
     "node-acorn",
+    "node-busboy",
     "node-cjs-module-lexer",
     "node-undici",
     "node-xtend",

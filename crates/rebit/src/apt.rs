@@ -8,7 +8,7 @@ use rebit_build::Fetch as _;
 use rebit_build::fetch::Validators;
 use rebit_distro::sources::{parse_list, parse_paragraphs};
 use rebit_distro::{DistroError, Host, HostError, SignedBy, Source, armor};
-use rebit_sandbox::{Exit, RootFs, RunSpec, Runner, StopFlag, Stream};
+use rebit_sandbox::{Exit, Mount, RootFs, RunSpec, Runner, StopFlag, Stream};
 use rebit_store::Session;
 
 use crate::environment;
@@ -23,6 +23,8 @@ const TRUSTED: &str = "/etc/apt/trusted.gpg.d";
 const KEYRINGS: &str = "/usr/share/keyrings";
 /// Largest file of sources or keys.
 const LIMIT: u64 = 16 << 20;
+/// Where the program that verifies finds keys, text and signature: every machine has this directory.
+const SEEN: &str = "/tmp";
 /// What is said of one who verifies that a key has signed.
 const GOOD: &str = "[GNUPG:] GOODSIG ";
 const VALID: &str = "[GNUPG:] VALIDSIG ";
@@ -147,15 +149,14 @@ impl Host for Machine<'_> {
         let mut files = Vec::new();
         for (number, key) in keys.iter().enumerate() {
             let key = if armor::is_armored(key) { armor::decode(key) } else { Some(key.clone()) };
-            let path = directory.join(format!("{number}.gpg"));
+            let name = format!("{number}.gpg");
             if let Some(key) = key {
-                fs::write(&path, key)?;
-                files.push(path);
+                fs::write(directory.join(&name), key)?;
+                files.push(Path::new(SEEN).join(name));
             }
         }
-        let (text_path, signature_path) = (directory.join("text"), directory.join("signature"));
-        fs::write(&text_path, text)?;
-        fs::write(&signature_path, signature)?;
+        fs::write(directory.join("text"), text)?;
+        fs::write(directory.join("signature"), signature)?;
         let path = environment::search_path();
         let find = |name: &str| std::env::split_paths(&path).map(|d| d.join(name)).find(|p| p.is_file());
         let (program, is_gpgv) = match (find("gpgv"), find("sqv")) {
@@ -166,13 +167,13 @@ impl Host for Machine<'_> {
         let mut args: Vec<std::ffi::OsString> = vec![program.clone().into()];
         if is_gpgv {
             args.extend(["--status-fd", "1", "--weak-digest", "SHA1", "--homedir"].map(Into::into));
-            args.push(directory.clone().into());
+            args.push(SEEN.into());
         }
         for file in files {
             args.extend(["--keyring".into(), file.into()]);
         }
-        args.extend([signature_path.into(), text_path.into()]);
-        let (exit, out, said) = self.confined(args)?;
+        args.extend(["signature", "text"].map(|name| Path::new(SEEN).join(name).into()));
+        let (exit, out, said) = self.confined(args, directory)?;
         let signers = if is_gpgv { good_signers(&out) } else { out.lines().map(str::to_owned).collect() };
         // A signature of a key that is not known makes gpgv end with 2, which is no matter when another holds.
         let bad = out.lines().any(|line| line.starts_with("[GNUPG:] BADSIG "));
@@ -192,10 +193,16 @@ impl Host for Machine<'_> {
 }
 
 impl Machine<'_> {
-    /// Runs a program of the machine that sees the machine's files and changes none, without a network and an environment.
-    fn confined(&self, args: Vec<std::ffi::OsString>) -> Result<(Exit, String, String), HostError> {
+    /// Runs a program of the machine that sees the machine's files and `directory`, changes none of them, and has no network and no
+    /// environment of the caller's.
+    fn confined(
+        &self,
+        args: Vec<std::ffi::OsString>,
+        directory: PathBuf,
+    ) -> Result<(Exit, String, String), HostError> {
         let root = RootFs::Directory { path: PathBuf::from("/"), readonly: true };
         let mut spec = RunSpec::new(root, args);
+        spec.mounts.push(Mount::Bind { source: directory, target: PathBuf::from(SEEN), readonly: true });
         spec.env = vec![("PATH".into(), environment::search_path()), ("LC_ALL".into(), "C".into())];
         let (mut out, mut said) = (Vec::new(), Vec::new());
         let mut output = |stream, bytes: &[u8]| match stream {

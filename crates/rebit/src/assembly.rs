@@ -8,8 +8,8 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use rebit_build::plan::DEFAULT_EPOCH;
 use rebit_build::{TreeRun, run_tree};
 use rebit_distro::{
-    Archives, Command, DistroError, Host, HostError, Lock, LockedImage, Made, Order, Recipe, Recipes,
-    Scripts, debian_architecture, lock, recipe,
+    Archives, Command, DistroError, Host, HostError, Indexes, Lock, LockedImage, Made, Order, Recipe,
+    Recipes, Scripts, debian_architecture, lock, recipe,
 };
 use rebit_image::StoredImage;
 use rebit_oci::manifest::Compression;
@@ -33,6 +33,7 @@ pub(crate) struct Assembly {
     pub(crate) recipes: Recipes,
     directory: PathBuf,
     lock: Mutex<Lock>,
+    indexes: Mutex<Indexes>,
     online: bool,
     quiet: bool,
     stop: StopFlag,
@@ -81,6 +82,7 @@ impl Assembly {
             recipes,
             directory: directory.to_owned(),
             lock: Mutex::new(lock),
+            indexes: Mutex::default(),
             online,
             quiet,
             stop: stop.clone(),
@@ -131,7 +133,10 @@ impl Assembly {
             let name = name.familiar();
             return Err(DistroError::NotLocked { name, reason: reason.to_owned() }.into());
         }
-        let pins = archives.lock(recipe, architecture, &apt::sources()?, &self.directory)?;
+        let mut indexes = self.indexes.lock().unwrap_or_else(PoisonError::into_inner);
+        let sources = apt::sources()?;
+        let pins = archives.lock(recipe, architecture, &sources, &self.directory, &mut indexes)?;
+        drop(indexes);
         let changes = pins.changes(known.as_ref());
         self.lock().insert(name, pins.clone());
         self.save()?;
