@@ -18,7 +18,7 @@ use crate::op::mounts::{self, Parts, Secrets};
 use crate::op::run::{HostNetwork, RunEnvironment, run_spec};
 use crate::progress::{Silent, StepId};
 use crate::record;
-use crate::snapshot::{Active, Checkouts, Snapshotter, files_of};
+use crate::snapshot::{Active, Checkouts, Snapshotter, SnapshotterKind, files_of};
 use crate::trees::Trees;
 use crate::user;
 
@@ -161,7 +161,7 @@ pub fn debug(
 ) -> Result<Exit, StepProblem> {
     let trees = Trees::new(session);
     let (empty, _) = trees.store(Tree::with_root(Metadata::directory(failed.epoch)))?;
-    let snapshotter = Checkouts::new(session, session, &trees, empty, now);
+    let snapshotter = Checkouts::new(session, session, &trees, empty, now, SnapshotterKind::Auto, runner);
     let environment = RunEnvironment {
         session,
         directories: session,
@@ -181,7 +181,7 @@ pub fn debug(
     let left = session.checkout(&failed.checkout)?.ok_or(StepProblem::NothingKept)?;
     let view = snapshotter.view(&failed.chain)?;
     let active = snapshotter.prepare(&below)?;
-    let lowers = std::iter::once(files_of(&left)).chain(view.lowers.iter().cloned()).collect();
+    let lowers = std::iter::once(files_of(&left).into()).chain(view.lowers.iter().cloned()).collect();
     let root = RootFs::Overlay { lowers, data: Vec::new(), upper: active.upper(), work: active.work() };
     let mut spec = run_spec(&failed.op, &user, root, &environment);
     let part = |number: usize, _: &_, _: &str| {

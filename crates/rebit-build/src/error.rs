@@ -95,6 +95,12 @@ pub enum StepProblem {
     /// The process could not be started.
     #[error("the command could not be started")]
     Sandbox(#[from] SandboxError),
+    /// Layers were to be images, and the host does not mount them.
+    #[error("EROFS images cannot be mounted here: {reason}")]
+    NoImages {
+        /// What stands in the way.
+        reason: String,
+    },
     /// A source of a copy does not exist.
     #[error("`{path}` does not exist in {place}")]
     SourceMissing {

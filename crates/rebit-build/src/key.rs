@@ -156,6 +156,21 @@ pub(crate) fn checkout(lower: TreeId, upper: TreeId) -> String {
     preimage.key().to_string()
 }
 
+/// The name of the image that holds the difference of two trees.
+pub(crate) fn image(lower: TreeId, upper: TreeId) -> String {
+    let mut preimage = Preimage::new("image checkout", 1);
+    preimage.add("lower tree", lower.as_bytes());
+    preimage.add("upper tree", upper.as_bytes());
+    preimage.key().to_string()
+}
+
+/// Which images hold the difference of `lower` to another tree.
+pub(crate) fn images_of(lower: TreeId) -> Preimage {
+    let mut preimage = Preimage::new("image checkouts", 1);
+    preimage.add("lower tree", lower.as_bytes());
+    preimage
+}
+
 /// Which directories hold the difference of `lower` to another tree.
 pub(crate) fn checkouts_of(lower: TreeId) -> Preimage {
     let mut preimage = Preimage::new("checkouts", 1);

@@ -9,7 +9,7 @@
 //! - [`execute`] goes through the steps. Each has a cache key over exactly what can reach its result; what the store knows
 //!   under that key is used, and nothing is run or read.
 //! - `COPY`, `ADD` and `WORKDIR` are computed on trees: no file content is read or written. Only `RUN` needs a root file system:
-//!   an overlay over directories that are written once and kept in the store's loose tier, whose upper directory is
+//!   an overlay over images or directories that are written once and kept in the store's loose tier, whose upper directory is
 //!   read back as a tree.
 //! - Layers are encoded at the end, for the target only: other stages leave none.
 //!
@@ -56,5 +56,6 @@ pub use progress::Progress;
 pub use remote::{Remote, RemoteError};
 pub use run_image::{RunRequest, run_image};
 pub use run_tree::{TreeRun, run_tree};
+pub use snapshot::SnapshotterKind;
 pub use solve::{BuildInputs, BuildOptions, Images, NoCache, execute, execute_steps, last_report};
 pub use trial::{Overseer, Trial};

@@ -11,7 +11,7 @@ use rebit_store::Session;
 use crate::error::StepProblem;
 use crate::graph::RunNetwork;
 use crate::op::run::{HOST_NAME, HostNetwork, network_files};
-use crate::snapshot::{Checkouts, Snapshotter};
+use crate::snapshot::{Checkouts, Snapshotter, SnapshotterKind};
 use crate::trees::Trees;
 use crate::user;
 
@@ -60,7 +60,8 @@ pub fn run_image(
     }
     let trees = Trees::new(session);
     let (empty, _) = trees.store(Tree::with_root(Metadata::default()))?;
-    let snapshotter = Checkouts::new(session, session, &trees, empty, request.now);
+    let snapshotter =
+        Checkouts::new(session, session, &trees, empty, request.now, SnapshotterKind::Auto, runner);
     let tree = trees.load(&image.trees.last().copied().unwrap_or(empty))?;
     let user = user::exec_user(
         request.user.as_ref().or(config.user.as_ref()).map_or("", |user| user),

@@ -11,7 +11,7 @@ use crate::error::StepProblem;
 use crate::graph::RunNetwork;
 use crate::op::check_names;
 use crate::op::run::{HOST_NAME, HostNetwork, network_files};
-use crate::snapshot::{Checkouts, Snapshotter};
+use crate::snapshot::{Checkouts, Snapshotter, SnapshotterKind};
 use crate::trees::Trees;
 
 /// A program to run in a tree.
@@ -41,7 +41,7 @@ pub fn run_tree(
 ) -> Result<(TreeId, Report), StepProblem> {
     let trees = Trees::new(session);
     let (empty, _) = trees.store(Tree::with_root(Metadata::directory(run.epoch)))?;
-    let snapshotter = Checkouts::new(session, session, &trees, empty, run.now);
+    let snapshotter = Checkouts::new(session, session, &trees, empty, run.now, SnapshotterKind::Auto, runner);
     let before = trees.load(&tree)?;
     let view = snapshotter.view(&[tree])?;
     let active = snapshotter.prepare(&before)?;

@@ -29,7 +29,7 @@ use crate::progress::{Event, Progress, StepId};
 use crate::record::{self, StepRecord};
 use crate::remote::Remote;
 use crate::schedule;
-use crate::snapshot::Checkouts;
+use crate::snapshot::{Checkouts, SnapshotterKind};
 use crate::trees::Trees;
 use crate::trial::Trial;
 use crate::user;
@@ -113,6 +113,8 @@ pub struct BuildOptions {
     pub now: SystemTime,
     /// How many stages are built at the same time.
     pub jobs: usize,
+    /// How the layers below a step are kept for mounting.
+    pub snapshotter: SnapshotterKind,
 }
 
 /// Images by manifest digest.
@@ -150,7 +152,9 @@ fn solve<T>(graph: &Graph, inputs: &BuildInputs<'_>, finish: Finish<'_, T>) -> R
             rebit_layer::StoreError::Object { source } => BuildError::Object(source),
             _ => unreachable!("a tree of one directory is within every limit"),
         })?;
-    let snapshotter = Checkouts::new(inputs.session, directories, &trees, empty, inputs.options.now);
+    let BuildOptions { now, snapshotter, .. } = inputs.options;
+    let snapshotter =
+        Checkouts::new(inputs.session, directories, &trees, empty, now, snapshotter, inputs.runner);
     let failures = Failures { graph, scope: inputs.scope, now: inputs.options.now };
     let solver = Solver {
         graph,

@@ -19,6 +19,7 @@
 //! * [`tar`], [`segment`], [`codec`], [`encode`]: from a changeset to the bytes of a layer, and back.
 //! * [`walk`], [`overlay`], [`mod@checkout`]: directories on disk, opened component by component,
 //!   symbolic links never followed.
+//! * [`erofs`]: a changeset as an image that the kernel mounts.
 //! * [`report`]: what was left out on the way.
 
 pub mod changeset;
@@ -27,6 +28,7 @@ pub mod codec;
 pub mod diff;
 mod disk;
 pub mod encode;
+pub mod erofs;
 pub mod node;
 pub mod overlay;
 pub mod path;

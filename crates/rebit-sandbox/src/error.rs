@@ -94,6 +94,8 @@ pub enum Step {
     OpenRoot,
     /// Mounting the overlay.
     Overlay,
+    /// Mounting an image that is a layer.
+    Image,
     /// Binding a root directory.
     BindRoot,
     /// Making a mount point.
@@ -136,6 +138,7 @@ impl fmt::Display for Step {
             Step::Network => "bring up the loopback interface",
             Step::OpenRoot => "open directory",
             Step::Overlay => "mount the overlay",
+            Step::Image => "mount the image of a layer",
             Step::BindRoot => "bind the root directory",
             Step::MountPoint => "make mount point",
             Step::Proc => "mount /proc",

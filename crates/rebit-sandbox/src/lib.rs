@@ -43,6 +43,7 @@
 mod capabilities;
 mod devices;
 mod error;
+mod image;
 mod inside;
 mod kernelfs;
 mod mounts;
@@ -59,10 +60,12 @@ mod sys;
 mod userns;
 
 pub use error::{SandboxError, Step};
+pub use image::try_image;
 pub use probe::{Driver, Finding, Probe, probe};
 pub use run::{Exit, StopFlag, Stream, run};
 pub use runner::{RUNNER_ARGUMENT, Runner, maybe_run_as_runner};
 pub use spec::{
-    DEFAULT_SHM_SIZE, Mount, Network, Output, Resource, ResourceLimit, RootFs, RunSpec, Security, Stdin,
+    DEFAULT_SHM_SIZE, Lower, Mount, Network, Output, Resource, ResourceLimit, RootFs, RunSpec, Security,
+    Stdin,
 };
 pub use userns::{Privilege, SubordinateRange, current_privilege, enter_user_namespace};

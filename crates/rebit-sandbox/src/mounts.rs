@@ -3,7 +3,7 @@
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 
-use rustix::fs::{CWD, FileType, Gid, Mode, OFlags, Uid, fchmod, fchown, fstat, openat};
+use rustix::fs::{CWD, FileType, Gid, Mode, OFlags, Uid, fchmod, fchown, fstat, mkdirat, openat};
 use rustix::io::Errno;
 use rustix::mount::{
     FsMountFlags, FsOpenFlags, MountAttrFlags, MoveMountFlags, OpenTreeFlags, fsconfig_create,
@@ -11,8 +11,9 @@ use rustix::mount::{
 };
 
 use crate::report::{Context, Failure};
+use crate::rootfs::{Layers, mount_overlay, open_lower};
 use crate::stubs::{self, Kind, Made};
-use crate::{Mount, Step, sys};
+use crate::{Lower, Mount, Step, sys};
 
 /// Mounts a new file system, attached nowhere yet.
 pub(crate) fn new_mount(
@@ -76,6 +77,19 @@ pub(crate) fn prepare<'a>(
             let kind = if file_type == FileType::Directory { Kind::Directory } else { Kind::File };
             Ok(Prepared { target, kind, tree })
         }
+        Mount::Layers { lowers, file, .. } => {
+            let name = format!("layers-{number}");
+            let layers = show_layers(lowers, scratch, &name)?;
+            let shown = match file {
+                Some(file) => stubs::open_beneath(layers.as_fd(), file).at(Step::Mount, file)?,
+                None => layers,
+            };
+            let tree = copy_tree(shown.as_fd(), "", false).at(Step::Mount, target)?;
+            let attributes = nodev | MountAttrFlags::MOUNT_ATTR_RDONLY;
+            sys::mount_setattr(tree.as_fd(), false, attributes).at(Step::Mount, target)?;
+            let kind = if file.is_some() { Kind::File } else { Kind::Directory };
+            Ok(Prepared { target, kind, tree })
+        }
         Mount::Tmpfs { size, mode, .. } => {
             let mode = format!("{mode:o}");
             let size = size.map(|size| size.to_string());
@@ -97,6 +111,25 @@ pub(crate) fn prepare<'a>(
             Ok(Prepared { target, kind: Kind::File, tree })
         }
     }
+}
+
+/// Makes layers one directory that is attached somewhere: one layer is itself, several are an overlay without an upper one.
+fn show_layers(lowers: &[Lower], scratch: BorrowedFd<'_>, name: &str) -> Result<OwnedFd, Failure> {
+    let place = |name: &str| {
+        mkdirat(scratch, name, Mode::RWXU).step(Step::Mount)?;
+        let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        openat(scratch, name, flags, Mode::empty()).step(Step::Mount)
+    };
+    let mut open = Vec::new();
+    for (number, lower) in lowers.iter().enumerate() {
+        open.push(open_lower(lower, || place(&format!("{name}-{number}")))?);
+    }
+    if open.len() == 1 {
+        return Ok(open.remove(0));
+    }
+    let with_images = lowers.iter().any(|lower| matches!(lower, Lower::Image { .. }));
+    let layers = Layers { lowers: open, data: &[], writable: None, with_images };
+    mount_overlay(&layers, place(name)?)
 }
 
 fn write_file(

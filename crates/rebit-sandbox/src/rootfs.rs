@@ -14,9 +14,10 @@ use rustix::mount::{
 };
 use rustix::process::{chdir, fchdir, pivot_root};
 
+use crate::image::mount_image;
 use crate::report::{Context, Failure};
 use crate::stubs::{self, Kind};
-use crate::{RootFs, Step, sys};
+use crate::{Lower, RootFs, Step, sys};
 
 /// Most bytes that mount(2) reads as options; it cuts what is longer.
 const MAX_OPTION_STRING: usize = 4096;
@@ -31,7 +32,11 @@ impl Scratch {
     /// Makes the first free `run-N` with the layer of mount stubs, overlayfs' own work directory and the place to mount.
     ///
     /// All are on the file system of the upper directory: with the stubs elsewhere, files would not have the device number of their directory.
-    pub(crate) fn create(work: &Path, needed: &[(&Path, Kind)]) -> Result<Scratch, Failure> {
+    pub(crate) fn create(
+        work: &Path,
+        needed: &[(&Path, Kind)],
+        lowers: &[Lower],
+    ) -> Result<Scratch, Failure> {
         let mut number = 0_u32;
         let path = loop {
             let path = work.join(format!("run-{number}"));
@@ -42,18 +47,25 @@ impl Scratch {
             }
         };
         let scratch = Scratch { path };
-        let made = scratch.populate(needed);
+        let made = scratch.populate(needed, lowers);
         if made.is_err() {
             scratch.remove()?;
         }
         made.map(|()| scratch)
     }
 
-    fn populate(&self, needed: &[(&Path, Kind)]) -> Result<(), Failure> {
-        for path in [self.stubs(), self.overlay_work()] {
+    fn populate(&self, needed: &[(&Path, Kind)], lowers: &[Lower]) -> Result<(), Failure> {
+        let images = lowers.iter().enumerate().filter(|(_, lower)| matches!(lower, Lower::Image { .. }));
+        let images = images.map(|(number, _)| self.image(number));
+        for path in [self.stubs(), self.overlay_work()].into_iter().chain(images) {
             fs::create_dir(&path).at(Step::OpenRoot, &path)?;
         }
         stubs::populate_layer(&self.stubs(), needed)
+    }
+
+    /// Where the image that is the lower layer `number` is mounted.
+    fn image(&self, number: usize) -> PathBuf {
+        self.path.join(format!("image-{number}"))
     }
 
     fn stubs(&self) -> PathBuf {
@@ -85,10 +97,18 @@ pub(crate) fn mount_root(
         (RootFs::Overlay { lowers, data, upper, .. }, Some(scratch)) => {
             let stubs = scratch.stubs();
             // With `userxattr` the kernel follows redirects into data layers only from the lowest other layer: it must be the caller's.
-            let stubs = Some(stubs.as_path()).filter(|_| data.is_empty());
-            let lowers: Vec<&Path> = lowers.iter().map(PathBuf::as_path).chain(stubs).collect();
-            let layers = Layers { lowers, data, upper, work: &scratch.overlay_work() };
-            let mounted = mount_overlay(&layers, &scratch.mount_point())?;
+            let stubs = Some(Lower::from(stubs)).filter(|_| data.is_empty());
+            let directories = lowers.iter().chain(&stubs).enumerate();
+            let directories = directories
+                .map(|(number, lower)| open_lower(lower, || open_directory(&scratch.image(number))));
+            let work = scratch.overlay_work();
+            let layers = Layers {
+                lowers: directories.collect::<Result<_, _>>()?,
+                data,
+                writable: Some((upper, &work)),
+                with_images: lowers.iter().any(|lower| matches!(lower, Lower::Image { .. })),
+            };
+            let mounted = mount_overlay(&layers, open_directory(&scratch.mount_point())?)?;
             sys::mount_setattr(mounted.as_fd(), false, attributes).step(Step::Overlay)?;
             Ok(mounted)
         }
@@ -114,27 +134,61 @@ pub(crate) fn mount_root(
 
 /// The directories of an overlay.
 pub(crate) struct Layers<'a> {
-    pub(crate) lowers: Vec<&'a Path>,
+    /// Open directories, topmost first.
+    pub(crate) lowers: Vec<OwnedFd>,
     pub(crate) data: &'a [PathBuf],
-    pub(crate) upper: &'a Path,
-    pub(crate) work: &'a Path,
+    /// The upper directory and overlayfs' own; without them nothing can be written, and there have to be two lower ones.
+    pub(crate) writable: Option<(&'a Path, &'a Path)>,
+    /// Whether a lower directory is on another file system than the rest.
+    pub(crate) with_images: bool,
 }
 
-fn open_directory(path: &Path) -> Result<OwnedFd, Failure> {
+impl Layers<'_> {
+    fn directories(&self) -> Result<Vec<(&'static str, OwnedFd)>, Failure> {
+        let Some((upper, work)) = self.writable else { return Ok(Vec::new()) };
+        Ok(vec![("upperdir", open_directory(upper)?), ("workdir", open_directory(work)?)])
+    }
+
+    /// `redirect_dir` and `metacopy` would leave markers in the upper directory instead of what the step made. Without `xino`, the
+    /// files of an image would have a device number that is not their directory's.
+    fn options(&self) -> impl Iterator<Item = (&'static str, &'static str)> {
+        let xino = self.with_images.then_some(("xino", "on"));
+        [("redirect_dir", "nofollow"), ("metacopy", "off"), ("index", "off")].into_iter().chain(xino)
+    }
+}
+
+/// Opens a lower layer. An image is mounted at `place` first: overlayfs takes layers from mounts that are attached.
+pub(crate) fn open_lower(
+    lower: &Lower,
+    place: impl FnOnce() -> Result<OwnedFd, Failure>,
+) -> Result<OwnedFd, Failure> {
+    match lower {
+        Lower::Directory { path } => open_directory(path),
+        Lower::Image { path, data } => {
+            let mounted = mount_image(path, data)?;
+            crate::mounts::attach(mounted.as_fd(), place()?.as_fd()).at(Step::Image, path)?;
+            Ok(mounted)
+        }
+    }
+}
+
+pub(crate) fn open_directory(path: &Path) -> Result<OwnedFd, Failure> {
     open(path, OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty()).at(Step::OpenRoot, path)
 }
 
 /// Mounts an overlay; kernels before 6.7, which cannot add layers one by one, get a single option string.
-fn mount_overlay(layers: &Layers<'_>, target: &Path) -> Result<OwnedFd, Failure> {
+pub(crate) fn mount_overlay(layers: &Layers<'_>, target: OwnedFd) -> Result<OwnedFd, Failure> {
     match configure_overlay(layers) {
         Ok(mounted) => {
-            move_mount(&mounted, "", CWD, target, MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH)
-                .at(Step::Overlay, target)?;
+            crate::mounts::attach(mounted.as_fd(), target.as_fd()).step(Step::Overlay)?;
             Ok(mounted)
         }
         Err(Unmounted::NoAppend) => {
-            mount_overlay_by_string(layers, target)?;
-            open_directory(target)
+            // What is opened by its name is the place; by the name of that descriptor, what is mounted on it.
+            let name = PathBuf::from(descriptor_name(&target));
+            let place = fs::read_link(&name).at(Step::Overlay, &name)?;
+            mount_overlay_by_string(layers, &place)?;
+            open_directory(&place)
         }
         Err(Unmounted::Failed(failure)) => Err(failure),
     }
@@ -159,7 +213,7 @@ pub(crate) fn configure_overlay(layers: &Layers<'_>) -> Result<OwnedFd, Unmounte
     let context = overlay.as_fd();
     let explain = |failure: Failure, option: &str| failure.detail(explanation(context, option));
     for (position, lower) in layers.lowers.iter().enumerate() {
-        match set_directory(context, "lowerdir+", lower) {
+        match set_descriptor(context, "lowerdir+", lower) {
             Err(failure) if position == 0 && failure.errno == Errno::INVAL.raw_os_error() => {
                 return Err(Unmounted::NoAppend);
             }
@@ -167,20 +221,22 @@ pub(crate) fn configure_overlay(layers: &Layers<'_>) -> Result<OwnedFd, Unmounte
         }
     }
     for data in layers.data {
-        set_directory(context, "datadir+", data).map_err(|failure| explain(failure, "datadir+"))?;
+        let set = set_descriptor(context, "datadir+", &open_directory(data)?);
+        set.map_err(|failure| explain(failure.path(data), "datadir+"))?;
     }
-    for (option, path) in [("upperdir", layers.upper), ("workdir", layers.work)] {
-        set_directory(context, option, path).map_err(|failure| explain(failure, option))?;
+    for (option, directory) in layers.directories()? {
+        set_descriptor(context, option, &directory).map_err(|failure| explain(failure, option))?;
     }
-    // `redirect_dir` and `metacopy` would leave markers in the upper directory instead of what the step made.
-    for (option, value) in [("redirect_dir", "nofollow"), ("metacopy", "off"), ("index", "off")] {
+    for (option, value) in layers.options() {
         let set = fsconfig_set_string(context, option, value).step(Step::Overlay);
         set.map_err(|failure| explain(failure, option))?;
     }
     let set = fsconfig_set_flag(context, "userxattr").step(Step::Overlay);
     set.map_err(|failure| explain(failure, "userxattr"))?;
-    // The upper directory is scratch until its content has been stored: no need to sync it. Refused before 5.10.
-    let _ = fsconfig_set_flag(context, "volatile");
+    if layers.writable.is_some() {
+        // The upper directory is scratch until its content has been stored: no need to sync it. Refused before 5.10.
+        let _ = fsconfig_set_flag(context, "volatile");
+    }
     fsconfig_create(context).step(Step::Overlay).map_err(|failure| explain(failure, "create"))?;
     let mounted =
         fsmount(context, FsMountFlags::FSMOUNT_CLOEXEC, MountAttrFlags::empty()).step(Step::Overlay)?;
@@ -188,15 +244,19 @@ pub(crate) fn configure_overlay(layers: &Layers<'_>) -> Result<OwnedFd, Unmounte
 }
 
 /// Sets a directory by descriptor; where the kernel wants a string (before 6.13), by the descriptor's name in `/proc`, which needs no escapes.
-fn set_directory(context: BorrowedFd<'_>, option: &str, path: &Path) -> Result<(), Failure> {
-    let directory = open_directory(path)?;
-    match fsconfig_set_fd(context, option, &directory) {
-        Err(Errno::INVAL) => {
-            let name = descriptor_name(&directory);
-            fsconfig_set_string(context, option, name.as_str()).at(Step::Overlay, path)
+fn set_descriptor(context: BorrowedFd<'_>, option: &str, directory: &OwnedFd) -> Result<(), Failure> {
+    let set = match fsconfig_set_fd(context, option, directory) {
+        Err(Errno::INVAL) => fsconfig_set_string(context, option, descriptor_name(directory).as_str()),
+        other => other,
+    };
+    set.map_err(|errno| {
+        let failure = Failure::new(Step::Overlay, errno);
+        // Where the descriptor came from is what helps.
+        match fs::read_link(descriptor_name(directory)) {
+            Ok(path) => failure.path(&path),
+            Err(_) => failure,
         }
-        other => other.at(Step::Overlay, path),
-    }
+    })
 }
 
 fn descriptor_name(directory: &OwnedFd) -> String {
@@ -219,16 +279,16 @@ fn mount_overlay_by_string(layers: &Layers<'_>, target: &Path) -> Result<(), Fai
     if let Some(data) = layers.data.first() {
         return Err(Failure::new(Step::Overlay, Errno::OPNOTSUPP).path(data).detail("datadir+"));
     }
-    let open = |path: &&Path| open_directory(path);
-    let lowers = layers.lowers.iter().map(open).collect::<Result<Vec<_>, _>>()?;
-    let (upper, work) = (open_directory(layers.upper)?, open_directory(layers.work)?);
-    let lowers: Vec<String> = lowers.iter().map(descriptor_name).collect();
-    let options = format!(
-        "lowerdir={},upperdir={},workdir={},redirect_dir=nofollow,metacopy=off,index=off,userxattr,volatile\0",
-        lowers.join(":"),
-        descriptor_name(&upper),
-        descriptor_name(&work),
-    );
+    let lowers: Vec<String> = layers.lowers.iter().map(descriptor_name).collect();
+    let mut options = format!("lowerdir={}", lowers.join(":"));
+    let directories = layers.directories()?;
+    for (option, directory) in &directories {
+        options.push_str(&format!(",{option}={}", descriptor_name(directory)));
+    }
+    for (option, value) in layers.options() {
+        options.push_str(&format!(",{option}={value}"));
+    }
+    options.push_str(if directories.is_empty() { ",userxattr\0" } else { ",userxattr,volatile\0" });
     if options.len() > MAX_OPTION_STRING {
         let detail = format!("{} layers need `lowerdir+`, Linux 6.7", lowers.len());
         return Err(Failure::new(Step::Overlay, Errno::TOOBIG).detail(detail));

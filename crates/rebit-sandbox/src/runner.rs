@@ -15,7 +15,7 @@ use rustix::thread::UnshareFlags;
 use crate::report::{Context, Failure, Message, Report};
 use crate::rootfs::Scratch;
 use crate::stubs::{self, Made};
-use crate::{Exit, RootFs, RunSpec, Stdin, Step, inside, probe, seccomp, sys};
+use crate::{Exit, RootFs, RunSpec, Stdin, Step, image, inside, probe, seccomp, sys};
 
 /// First argument that makes the executable a runner; hidden from users.
 pub const RUNNER_ARGUMENT: &str = "__rebit-sandbox";
@@ -25,6 +25,9 @@ pub(crate) const RUN: &str = "run";
 
 /// Second argument: find out what the host allows.
 pub(crate) const PROBE: &str = "probe";
+
+/// Second argument: find out whether an image can be a layer. The directory of the trial follows.
+pub(crate) const TRY_IMAGE: &str = "try-image";
 
 /// Most bytes of a spec: files to mount are part of it.
 const MAX_SPEC: u64 = 256 << 20;
@@ -66,6 +69,9 @@ pub fn maybe_run_as_runner() {
     let code = match args.next() {
         Some(mode) if mode == RUN => run_from_descriptors(args),
         Some(mode) if mode == PROBE => probe::print(),
+        Some(mode) if mode == TRY_IMAGE => {
+            args.next().and_then(|directory| image::try_here(directory.as_ref()))
+        }
         _ => None,
     };
     std::process::exit(if code.is_some() { 0 } else { EXIT_BROKEN });
@@ -98,7 +104,7 @@ fn run(spec: &RunSpec, lifeline: OwnedFd) -> Result<Report, Failure> {
         .map_err(|error| Failure::new(Step::Seccomp, Errno::INVAL).detail(error.to_string()))?;
     let needed = stubs::needed(spec)?;
     let scratch = match &spec.root {
-        RootFs::Overlay { work, .. } => Some(Scratch::create(work, &needed)?),
+        RootFs::Overlay { work, lowers, .. } => Some(Scratch::create(work, &needed, lowers)?),
         RootFs::Directory { .. } => None,
     };
     let ended = start_and_wait(spec, scratch.as_ref(), &filter, lifeline);

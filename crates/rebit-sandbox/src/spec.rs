@@ -124,9 +124,8 @@ fn is_variable_name(name: &OsStr) -> bool {
 pub enum RootFs {
     /// An overlay mounted for this run, with `userxattr`: an opaque directory is marked by `user.overlay.opaque`, a whiteout is a 0:0 device.
     Overlay {
-        /// Lower directories, topmost first; may be empty; at most 499 together with `data`.
-        #[serde(with = "crate::path_bytes::list")]
-        lowers: Vec<PathBuf>,
+        /// Lower layers, topmost first; may be empty; at most 499 together with `data`.
+        lowers: Vec<Lower>,
         /// Data-only lower directories, which redirects of the *last* of `lowers` may name (`datadir+`, kernel 6.16 or so). With them, mount points
         /// that the image lacks are made in the upper directory and removed after the run.
         #[serde(with = "crate::path_bytes::list")]
@@ -146,6 +145,43 @@ pub enum RootFs {
         /// Whether the root is read-only for the process (further mounts have their own flag).
         readonly: bool,
     },
+}
+
+/// A read-only layer of an overlay.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Lower {
+    /// A directory.
+    Directory {
+        /// The directory.
+        #[serde(with = "crate::path_bytes")]
+        path: PathBuf,
+    },
+    /// An EROFS image in a file, mounted for this run. Needs root, and a kernel that mounts it from a file (Linux 6.12): see
+    /// [`try_image`](crate::try_image).
+    Image {
+        /// The image.
+        #[serde(with = "crate::path_bytes")]
+        path: PathBuf,
+        /// The files that hold its contents, in the order of its device table.
+        #[serde(with = "crate::path_bytes::list")]
+        data: Vec<PathBuf>,
+    },
+}
+
+impl Lower {
+    /// The directory or image.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        match self {
+            Lower::Directory { path } | Lower::Image { path, .. } => path,
+        }
+    }
+}
+
+impl From<PathBuf> for Lower {
+    fn from(path: PathBuf) -> Lower {
+        Lower::Directory { path }
+    }
 }
 
 /// The network that the process sees.
@@ -170,6 +206,17 @@ pub enum Mount {
         target: PathBuf,
         /// Whether writes are refused.
         readonly: bool,
+    },
+    /// What layers show together, for reading only.
+    Layers {
+        /// The layers, topmost first; at least one.
+        lowers: Vec<Lower>,
+        /// The file of them that is mounted, relative and without symlinks; everything when missing.
+        #[serde(with = "crate::path_bytes::optional")]
+        file: Option<PathBuf>,
+        /// Path inside the root.
+        #[serde(with = "crate::path_bytes")]
+        target: PathBuf,
     },
     /// An empty memory file system.
     Tmpfs {
@@ -203,7 +250,10 @@ impl Mount {
     /// Path inside the root.
     pub fn target(&self) -> &Path {
         match self {
-            Mount::Bind { target, .. } | Mount::Tmpfs { target, .. } | Mount::File { target, .. } => target,
+            Mount::Bind { target, .. }
+            | Mount::Layers { target, .. }
+            | Mount::Tmpfs { target, .. }
+            | Mount::File { target, .. } => target,
         }
     }
 }

@@ -44,8 +44,8 @@ pub(crate) fn needed(spec: &RunSpec) -> Result<Vec<(&Path, Kind)>, Failure> {
             Mount::Bind { source, .. } if !fs::metadata(source).at(Step::Mount, source)?.is_dir() => {
                 Kind::File
             }
-            Mount::Bind { .. } | Mount::Tmpfs { .. } => Kind::Directory,
-            Mount::File { .. } => Kind::File,
+            Mount::Layers { file: Some(_), .. } | Mount::File { .. } => Kind::File,
+            Mount::Bind { .. } | Mount::Layers { .. } | Mount::Tmpfs { .. } => Kind::Directory,
         };
         needed.push((mount.target(), kind));
     }
@@ -82,7 +82,7 @@ pub(crate) fn open_target(
 }
 
 /// Opens a path that is free of symlinks, without following any.
-fn open_beneath(root: BorrowedFd<'_>, path: &Path) -> Result<OwnedFd, Errno> {
+pub(crate) fn open_beneath(root: BorrowedFd<'_>, path: &Path) -> Result<OwnedFd, Errno> {
     let path = if path.as_os_str().is_empty() { Path::new(".") } else { path };
     let flags = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS;
     openat2(root, path, OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC, Mode::empty(), flags)

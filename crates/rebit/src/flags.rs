@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use clap::builder::TypedValueParser as _;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
+use rebit_build::SnapshotterKind;
 
 mod cache;
 mod check;
@@ -123,6 +124,9 @@ pub(crate) struct Build {
     /// How many stages are built at the same time [default: the number of processors].
     #[arg(short, long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..).map(usize::from))]
     pub(crate) jobs: Option<usize>,
+    /// How root file systems are put together: of EROFS images where the host mounts them, or of directories. It shows in no digest.
+    #[arg(long, env = "REBIT_SNAPSHOTTER", value_name = "auto|overlayfs|erofs", value_parser = parse_snapshotter, default_value = "auto", hide_default_value = true, hide_env_values = true)]
+    pub(crate) snapshotter: SnapshotterKind,
     /// How layers are compressed.
     #[arg(long, value_enum, default_value_t)]
     pub(crate) compression: CompressionFlag,
@@ -460,6 +464,10 @@ pub(crate) enum Question {
     Outline,
     /// Which stages are there?
     Targets,
+}
+
+fn parse_snapshotter(text: &str) -> Result<SnapshotterKind, String> {
+    text.parse().map_err(|()| format!("`{text}` is not auto, overlayfs or erofs"))
 }
 
 fn parse_call(text: &str) -> Result<Call, String> {

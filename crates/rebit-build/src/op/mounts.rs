@@ -106,17 +106,17 @@ impl Prepared {
         match (&mount.kind, target) {
             (RunMountKind::Bind { from, source, writable }, Some(target)) => {
                 let (part, directory) = part(from, source)?;
-                let files = if *writable {
-                    self.copy(&part, environment)?
+                if *writable {
+                    let files = self.copy(&part, environment)?;
+                    let source = if directory { files } else { files.join(FILE) };
+                    self.mounts.push(Mount::Bind { source, target, readonly: false });
                 } else {
                     let (id, _) = environment.trees.store(part)?;
                     let view = environment.snapshotter.view(&[id])?;
-                    let files = view.lowers.first().cloned().unwrap_or_default();
+                    let (lowers, file) = (view.lowers.clone(), (!directory).then(|| FILE.into()));
+                    self.mounts.push(Mount::Layers { lowers, file, target });
                     self.views.push(view);
-                    files
-                };
-                let source = if directory { files } else { files.join(FILE) };
-                self.mounts.push(Mount::Bind { source, target, readonly: !writable });
+                }
             }
             (RunMountKind::Cache { id, from, sharing, read_only, owner }, Some(target)) => {
                 let fill = |path: &Path| {

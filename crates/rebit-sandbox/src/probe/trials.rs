@@ -19,7 +19,8 @@ use rustix::thread::UnshareFlags;
 
 use super::{Driver, Finding, Probe};
 use crate::mounts::new_mount;
-use crate::rootfs::{Layers, Unmounted, configure_overlay};
+use crate::report::Failure;
+use crate::rootfs::{Layers, Unmounted, configure_overlay, open_directory};
 use crate::userns::{find_program, subordinate_ranges};
 use crate::{Privilege, current_privilege, sys};
 
@@ -148,13 +149,15 @@ fn overlay_here(data: &[PathBuf]) -> Trial {
 }
 
 fn mount_overlay(data: &[PathBuf]) -> Result<std::os::fd::OwnedFd, String> {
-    let layers =
-        Layers { lowers: vec![Path::new("lower")], data, upper: Path::new("upper"), work: Path::new("work") };
+    let words = |failure: Failure| {
+        format!("{}: {}", failure.detail, std::io::Error::from_raw_os_error(failure.errno))
+    };
+    let lower = open_directory(Path::new("lower")).map_err(words)?;
+    let writable = Some((Path::new("upper"), Path::new("work")));
+    let layers = Layers { lowers: vec![lower], data, writable, with_images: false };
     configure_overlay(&layers).map_err(|unmounted| match unmounted {
         Unmounted::NoAppend => "the kernel does not know `lowerdir+`".to_owned(),
-        Unmounted::Failed(failure) => {
-            format!("{}: {}", failure.detail, std::io::Error::from_raw_os_error(failure.errno))
-        }
+        Unmounted::Failed(failure) => words(failure),
     })
 }
 

@@ -58,7 +58,7 @@ impl World {
 
     pub(crate) fn overlay(&self) -> RootFs {
         RootFs::Overlay {
-            lowers: vec![self.lower()],
+            lowers: vec![self.lower().into()],
             data: Vec::new(),
             upper: self.upper(),
             work: self.path("work"),

@@ -68,6 +68,7 @@ pub(crate) fn build(flags: &Flags, command: &Build) -> Result<(), CommandError> 
             annotations,
             jobs: command.jobs.unwrap_or_else(environment::processors),
             now,
+            snapshotter: command.snapshotter,
         },
         trial: None,
     };

@@ -5,7 +5,7 @@ use std::os::unix::fs::{MetadataExt, symlink};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use rebit_sandbox::{Exit, Mount, RootFs, RunSpec, Runner, SandboxError, Step, probe};
+use rebit_sandbox::{Exit, Lower, Mount, RootFs, RunSpec, Runner, SandboxError, Step, probe};
 
 use super::Case;
 use crate::root::{World, args, exists, output, try_run};
@@ -20,6 +20,7 @@ pub(super) const CASES: &[Case] = &[
     ("too_many_lowers", too_many_lowers),
     ("missing_lower_is_named", missing_lower_is_named),
     ("bind_tmpfs_and_file_mounts", bind_tmpfs_and_file_mounts),
+    ("layers_are_mounted_together", layers_are_mounted_together),
     ("symlinked_targets_stay_inside", symlinked_targets_stay_inside),
     ("directory_root", directory_root),
     ("work_directory_is_left_empty", work_directory_is_left_empty),
@@ -71,7 +72,7 @@ fn stub_in_the_way_of_a_whiteout() {
     fs::create_dir(world.path("upper")).unwrap();
     let mut spec = world.spec("cat /etc/resolv.conf");
     let RootFs::Overlay { lowers, .. } = &mut spec.root else { unreachable!() };
-    lowers.insert(0, world.path("middle"));
+    lowers.insert(0, world.path("middle").into());
     let mut plain = spec.clone();
     spec.mounts = vec![Mount::File {
         target: "/etc/resolv.conf".into(),
@@ -100,6 +101,36 @@ fn empty_root() {
     assert_eq!(tree(&world.upper()), Vec::<PathBuf>::new());
 }
 
+fn layers_are_mounted_together() {
+    let world = World::new();
+    for (layer, file, text) in [
+        ("below", "one", "1\n"),
+        ("below", "two", "2\n"),
+        ("above", "two", "22\n"),
+        ("above", "three", "3\n"),
+    ] {
+        fs::create_dir_all(world.path(layer)).unwrap();
+        fs::write(world.path(layer).join(file), text).unwrap();
+    }
+    let layers =
+        |names: &[&str]| -> Vec<Lower> { names.iter().map(|name| Lower::from(world.path(name))).collect() };
+    let check = |names: &[&str], file: Option<&str>, script: &str, expected: &str| {
+        let mut spec = world.spec(script);
+        let file = file.map(PathBuf::from);
+        spec.mounts = vec![Mount::Layers { lowers: layers(names), file, target: "/at".into() }];
+        assert_eq!(output(&spec), expected, "{names:?}");
+    };
+    check(&["above", "below"], None, "ls /at; cat /at/two", "one\nthree\ntwo\n22\n");
+    check(&["below"], None, "ls /at; cat /at/two", "one\ntwo\n2\n");
+    check(&["above", "below"], Some("one"), "cat /at", "1\n");
+    check(
+        &["above", "below"],
+        None,
+        "echo x 2>/dev/null >/at/new || ls /at/new 2>/dev/null || echo no",
+        "no\n",
+    );
+}
+
 fn with_lowers(world: &World, count: usize) -> RunSpec {
     let mut lowers: Vec<PathBuf> = (0..count).map(|number| world.path(&format!("layer-{number}"))).collect();
     for (number, lower) in lowers.iter().enumerate() {
@@ -108,6 +139,7 @@ fn with_lowers(world: &World, count: usize) -> RunSpec {
         fs::write(lower.join("top"), number.to_string()).unwrap();
     }
     lowers.push(world.lower());
+    let lowers = lowers.into_iter().map(Lower::from).collect();
     let mut spec = world.spec("cat /top; echo; ls / | grep -c file-");
     spec.root = RootFs::Overlay { lowers, data: vec![], upper: world.upper(), work: world.path("work") };
     spec
@@ -135,7 +167,7 @@ fn missing_lower_is_named() {
     let mut spec = world.spec("true");
     let missing = world.path("missing");
     let RootFs::Overlay { lowers, .. } = &mut spec.root else { unreachable!() };
-    lowers.push(missing.clone());
+    lowers.push(missing.clone().into());
     match try_run(&spec) {
         Err(SandboxError::Setup { path, source, .. }) => {
             assert_eq!((path, source.kind()), (Some(missing), std::io::ErrorKind::NotFound));

@@ -7,7 +7,7 @@ use rebit_build::graph::{Op, RunMountKind, Step};
 use rebit_build::progress::StepId;
 use rebit_build::{
     BuildError, BuildInputs, BuildOptions, Fetch, Graph, HostNetwork, NoCache, Overseer, Remote, Secrets,
-    Trial, execute, execute_steps,
+    SnapshotterKind, Trial, execute, execute_steps,
 };
 use rebit_layer::Tree;
 use rebit_oci::manifest::Compression;
@@ -91,6 +91,12 @@ impl Bench<'_> {
                 annotations: BTreeMap::new(),
                 now,
                 jobs: if conditions.one_processor { 1 } else { self.jobs },
+                // Images list directories by name, whatever they lie on.
+                snapshotter: if conditions.elsewhere {
+                    SnapshotterKind::Overlayfs
+                } else {
+                    SnapshotterKind::Auto
+                },
             },
             trial: Some(Trial { directories: &place.session, overseer: &recorder }),
         };
