@@ -180,6 +180,9 @@ fn mistakes_are_named() {
         recipe(&world, &archive, keys);
         fails(&world, &["lock"], expected);
     }
+    let text = "[image.img]\ndebian = { suite = \"x\", variant = \"distroless\", mirror = \"http://me:secret@127.0.0.1:1/x\" }\n";
+    world.write("rebit.toml", text);
+    fails(&world, &["lock"], "has credentials");
     recipe(&world, &archive, r#"packages = ["tool"], user = "somebody""#);
     fails(&world, &["image", "build"], "it has no user `somebody`");
     fails(&world, &["image", "recipes", "none"], "there is no ready recipe `none`");

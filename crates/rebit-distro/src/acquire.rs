@@ -73,7 +73,14 @@ impl std::fmt::Debug for Archives<'_> {
 /// What was read of archives, for the next image.
 #[derive(Debug, Default)]
 pub struct Indexes {
-    known: Vec<(IndexesKey, Arc<(Universe, Vec<LockedArchive>)>)>,
+    known: Vec<(IndexesKey, Arc<Read>)>,
+}
+
+/// What some archives have.
+#[derive(Debug)]
+struct Read {
+    universe: Universe,
+    archives: Vec<LockedArchive>,
 }
 
 #[derive(Debug, PartialEq, Eq)]
@@ -190,11 +197,7 @@ impl<'a> Archives<'a> {
     }
 
     /// What the archives of these sources have, read once for all images that have them in common.
-    fn read(
-        &self,
-        indexes: &mut Indexes,
-        key: IndexesKey,
-    ) -> Result<Arc<(Universe, Vec<LockedArchive>)>, DistroError> {
+    fn read(&self, indexes: &mut Indexes, key: IndexesKey) -> Result<Arc<Read>, DistroError> {
         if let Some((_, known)) = indexes.known.iter().find(|(known, _)| *known == key) {
             return Ok(Arc::clone(known));
         }
@@ -210,7 +213,7 @@ impl<'a> Archives<'a> {
             let (date, release) = (release.date, release.digest);
             archives.push(LockedArchive { uri, suite, components, date, release, signers });
         }
-        let read = Arc::new((universe.finish(), archives));
+        let read = Arc::new(Read { universe: universe.finish(), archives });
         indexes.known.push((key, Arc::clone(&read)));
         Ok(read)
     }
@@ -241,8 +244,23 @@ impl<'a> Archives<'a> {
             architecture: architecture.to_owned(),
             keyrings: recipe.keyrings.iter().map(|path| directory.join(path)).collect(),
         };
+        for source in &key.sources {
+            // What is in the lock is for everybody to read.
+            let authority =
+                source.uri.split_once("://").map_or("", |(_, rest)| rest.split('/').next().unwrap_or(""));
+            if authority.contains('@') {
+                let reason = format!(
+                    "the address of the suite `{}` has credentials, and pins would keep them",
+                    source.suite
+                );
+                return Err(DistroError::Configuration {
+                    file: "the sources of packages".to_owned(),
+                    reason,
+                });
+            }
+        }
         let read = self.read(indexes, key)?;
-        let (universe, archives) = &*read;
+        let Read { universe, archives } = &*read;
         let packages = solve(universe, &request(recipe, universe)?)?.into_iter().map(pin).collect();
         Ok(LockedImage {
             inputs: recipe.inputs(architecture),

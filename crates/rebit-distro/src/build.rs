@@ -75,8 +75,7 @@ impl Archives<'_> {
             packages.push(Unpacked::new(package, deb, self.session)?);
         }
         let name = order.name.familiar();
-        let (editor, normalised) = self.tree(order, &packages, &name, scripts)?;
-        let mut editor = editor;
+        let (mut editor, normalised) = self.tree(order, &packages, &name, scripts)?;
         finish::files(&mut editor, order.recipe, &contents)?;
         editor.tree.set_mtimes(order.epoch);
         let options = self.options(order, &editor)?;
@@ -213,7 +212,14 @@ pub fn debian_architecture(architecture: &str, variant: Option<&str>) -> Option<
 
 #[cfg(test)]
 mod tests {
+    use std::time::SystemTime;
+
     use super::*;
+    use crate::HostError;
+    use crate::deb::tests::{deb, lab};
+    use crate::lock::tests::package;
+    use crate::recipe::Recipes;
+    use crate::system::Command;
 
     #[test]
     fn architectures_have_two_names() {
@@ -225,5 +231,60 @@ mod tests {
             assert!(platform(name).is_ok(), "{name}");
         }
         assert!(platform("hurd-i386").is_err());
+    }
+
+    /// Scripts that leave everything as it is.
+    struct Nothing;
+
+    impl Scripts for Nothing {
+        fn run(&self, tree: &TreeId, command: &Command) -> Result<TreeId, HostError> {
+            assert!(command.args.iter().any(|text| text.contains("dpkg --configure -a")));
+            Ok(*tree)
+        }
+    }
+
+    /// The digest of an image of two packages, made in a store of its own.
+    fn digest(keys: &str, epoch: i64) -> String {
+        let (_directory, session) = lab();
+        let mut pins = LockedImage {
+            inputs: Digest::of(b""),
+            architecture: "amd64".to_owned(),
+            archives: Vec::new(),
+            packages: Vec::new(),
+        };
+        for (name, data) in
+            [("a", [("bin/a", b"a"), ("etc/conf", b"c")]), ("b", [("lib/b", b"b"), ("etc/b", b"d")])]
+        {
+            let control = format!("Package: {name}\nVersion: 1\nArchitecture: all\n");
+            let data = data.map(|(path, content)| (path, &content[..]));
+            let file = deb(&[("control", control.as_bytes()), ("conffiles", b"/etc/conf\n")], &data);
+            let mut pin = package(name, "1");
+            (pin.sha256, pin.size) = (session.put_blob(&file, &[]).unwrap().0, file.len() as u64);
+            pins.packages.push(pin);
+        }
+        let text = format!("[image.img]\ndebian = {{ suite = \"s\", {keys} }}\n");
+        let recipes = Recipes::parse(&text, "f").unwrap();
+        let (name, recipe) = recipes.iter().next().unwrap();
+        let directory = Path::new("/nonexistent");
+        let compression = Compression::Gzip;
+        let order = Order { name, recipe, pins: &pins, directory, epoch, compression };
+        let archives = Archives { session: &session, host: None, now: SystemTime::UNIX_EPOCH };
+        let made = archives.build(&order, &Nothing).unwrap();
+        let again = archives.build(&order, &Nothing).unwrap();
+        assert!(!made.known && again.known && again.image.digest() == made.image.digest());
+        made.image.digest().to_string()
+    }
+
+    #[test]
+    fn the_digest_depends_on_recipe_pins_and_epoch_alone() {
+        // D-40
+        let distroless = r#"variant = "distroless", user = "nonroot""#;
+        let minbase = r#"variant = "minbase""#;
+        // Golden: what moves them is a new FORMAT.
+        assert_eq!(digest(distroless, 0), "sha256:9850a8cd2902c40a1dd5e6789f0863bb1afc8db374f69c06801fb0d9f74d67a3");
+        assert_eq!(digest(minbase, 0), "sha256:84bbf6ef6aafefb9ccb8996ae7f6b17df0efb41f70ee84e376d55adfe8bb26d4");
+        assert_ne!(digest(distroless, 86_400), digest(distroless, 0));
+        let labelled = r#"variant = "distroless", user = "nonroot", labels = { a = "b" }"#;
+        assert_ne!(digest(labelled, 0), digest(distroless, 0));
     }
 }

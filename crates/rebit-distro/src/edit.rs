@@ -87,7 +87,7 @@ impl Editor<'_> {
         Ok(self.tree.remove(&path) > 0)
     }
 
-    /// Removes what is in a directory, except directories that are directly in it.
+    /// Removes what is in a directory, except the names that are kept; returns how much it was.
     pub(crate) fn empty(&mut self, path: &str, keep: impl Fn(&[u8]) -> bool) -> Result<usize, DistroError> {
         let directory = self.resolve(path)?;
         let children: Vec<TreePath> = self.tree.children(&directory).map(|(path, _)| path.clone()).collect();

@@ -10,7 +10,7 @@ use rebit_oci::{Digest, Reference, json};
 use serde::{Deserialize, Serialize};
 
 use crate::DistroError;
-use crate::relation::{self, Operator, Relation, is_name};
+use crate::relation::{self, Relation, is_name};
 
 /// The name of the file.
 pub const FILE_NAME: &str = "rebit.toml";
@@ -197,7 +197,7 @@ impl Recipes {
 impl Recipe {
     /// What serde cannot say.
     fn check(&self) -> Result<(), String> {
-        if self.suite.is_some() == !self.suites.is_empty() {
+        if self.suite.is_some() != self.suites.is_empty() {
             return Err("one of `suite` and `suites` is needed, and not both".to_owned());
         }
         let plain = |text: &str| {
@@ -358,12 +358,6 @@ impl FileSpec {
         let numbers = text.split_once(':').and_then(|(u, g)| Some((u.parse().ok()?, g.parse().ok()?)));
         numbers.ok_or_else(|| format!("`{text}` is not UID:GID"))
     }
-}
-
-/// Whether a relation says exactly one version.
-#[must_use]
-pub fn is_exact(relation: &Relation) -> bool {
-    matches!(relation.version, Some((Operator::Equal, _)))
 }
 
 #[cfg(test)]

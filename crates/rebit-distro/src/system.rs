@@ -206,7 +206,7 @@ fn control_path(name: &str) -> TreePath {
 }
 
 /// What scripts are known to leave behind, by path, and what becomes of it. `docs/distro.md` has the same list.
-const REMOVED: [&str; 14] = [
+const REMOVED: [&str; 13] = [
     "var/cache/ldconfig/aux-cache",
     "var/log/dpkg.log",
     "var/log/alternatives.log",
@@ -220,7 +220,6 @@ const REMOVED: [&str; 14] = [
     "var/cache/debconf/config.dat-old",
     "var/cache/debconf/templates.dat-old",
     "var/cache/debconf/passwords.dat-old",
-    "var/lib/dpkg/cmethopt-old",
 ];
 /// Copies that programs make of what they change.
 const BACKUPS: [(&str, &str); 2] = [("etc", "-"), ("var/lib/dpkg", "-old")];
