@@ -23,6 +23,7 @@ mod images;
 mod mounts;
 mod options;
 mod remote;
+mod snapshots;
 mod store;
 mod support;
 mod tidy;

@@ -3,7 +3,10 @@
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 
-use rustix::fs::{CWD, FileType, Gid, Mode, OFlags, Uid, fchmod, fchown, fstat, mkdirat, openat};
+use rustix::fs::{
+    CWD, FileType, Gid, Mode, OFlags, Timespec, Timestamps, Uid, fchmod, fchown, fstat, futimens, mkdirat,
+    openat,
+};
 use rustix::io::Errno;
 use rustix::mount::{
     FsMountFlags, FsOpenFlags, MountAttrFlags, MoveMountFlags, OpenTreeFlags, fsconfig_create,
@@ -147,6 +150,9 @@ fn write_file(
         rest = rest.get(written..).unwrap_or_default();
     }
     fchown(&file, Some(uid), Some(gid))?;
+    // When it was made differs from run to run, and a process that looks would depend on it.
+    let start = Timespec { tv_sec: 0, tv_nsec: 0 };
+    futimens(&file, &Timestamps { last_access: start, last_modification: start })?;
     fchmod(&file, mode)
 }
 

@@ -184,6 +184,7 @@ mod tests {
     use super::*;
     use rebit_oci::object::{MemoryObjects, ObjectSink};
 
+    /// S-78.
     #[test]
     fn an_index_round_trips_and_damage_is_none() {
         let mut index = DataIndex::default();

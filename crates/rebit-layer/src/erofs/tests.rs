@@ -1,16 +1,21 @@
 use std::os::unix::fs::FileExt as _;
 use std::process::Command;
 
+use proptest::prelude::*;
 use rebit_oci::object::{MemoryObjects, ObjectSource};
 
 use super::*;
-use crate::testing;
+use crate::{Tree, testing};
 
 /// The image of a whole tree, with its contents end to end in one data file.
 fn whole(text: &str) -> (Vec<u8>, Vec<u8>) {
     let objects = MemoryObjects::new();
     let tree = testing::tree(text, &objects);
-    let changes = Changeset::full(&tree);
+    whole_tree(&tree, &objects)
+}
+
+fn whole_tree(tree: &Tree, objects: &MemoryObjects) -> (Vec<u8>, Vec<u8>) {
+    let changes = Changeset::full(tree);
     let mut data = Vec::new();
     let mut places = BTreeMap::new();
     for (_, node) in tree.iter() {
@@ -59,22 +64,48 @@ fn the_same_changes_make_the_same_image() {
     assert!(whole(&text).0 == whole(&text).0);
 }
 
+/// What `fsck.erofs` says against an image: nothing when it is fine. It reads every content.
+fn faults(image: &[u8], data: &[u8]) -> String {
+    let directory = tempfile::tempdir().unwrap();
+    let (at, beside) = (directory.path().join("image"), directory.path().join("data"));
+    std::fs::write(&at, image).unwrap();
+    std::fs::write(&beside, data).unwrap();
+    let out =
+        Command::new("fsck.erofs").arg("--device").arg(&beside).arg("--extract").arg(&at).output().unwrap();
+    if out.status.success() {
+        return String::new();
+    }
+    String::from_utf8_lossy(&out.stderr).into_owned() + &String::from_utf8_lossy(&out.stdout)
+}
+
+fn has_fsck() -> bool {
+    let there = Command::new("fsck.erofs").arg("-V").output().is_ok();
+    if !there {
+        testing::skipped(format_args!("needs fsck.erofs"));
+    }
+    there
+}
+
 #[test]
 fn the_tools_of_the_file_system_find_no_fault() {
-    if Command::new("fsck.erofs").arg("-V").output().is_err() {
-        eprintln!("skipped: needs fsck.erofs");
+    if !has_fsck() {
         return;
     }
-    let directory = tempfile::tempdir().unwrap();
     let long = format!("l 0:0 long = {}\nd 755 0:0 empty\n", "t".repeat(4095));
     for text in [String::new(), KINDS.to_owned(), many(700), long] {
         let (image, data) = whole(&text);
-        let (at, beside) = (directory.path().join("image"), directory.path().join("data"));
-        std::fs::write(&at, image).unwrap();
-        std::fs::write(&beside, data).unwrap();
-        let out = Command::new("fsck.erofs").arg("--device").arg(&beside).arg(&at).output().unwrap();
-        let said = String::from_utf8_lossy(&out.stderr).into_owned() + &String::from_utf8_lossy(&out.stdout);
-        assert!(out.status.success(), "{said}\n{text}");
+        assert_eq!(faults(&image, &data), "", "{text}");
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(48))]
+    #[test]
+    fn nor_in_any_tree(tree in testing::random_tree()) {
+        if has_fsck() {
+            let (image, data) = whole_tree(&tree, &testing::random_objects());
+            prop_assert_eq!(faults(&image, &data), "");
+        }
     }
 }
 
