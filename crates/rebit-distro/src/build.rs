@@ -281,8 +281,14 @@ mod tests {
         let distroless = r#"variant = "distroless", user = "nonroot""#;
         let minbase = r#"variant = "minbase""#;
         // Golden: what moves them is a new FORMAT.
-        assert_eq!(digest(distroless, 0), "sha256:9850a8cd2902c40a1dd5e6789f0863bb1afc8db374f69c06801fb0d9f74d67a3");
-        assert_eq!(digest(minbase, 0), "sha256:84bbf6ef6aafefb9ccb8996ae7f6b17df0efb41f70ee84e376d55adfe8bb26d4");
+        assert_eq!(
+            digest(distroless, 0),
+            "sha256:9850a8cd2902c40a1dd5e6789f0863bb1afc8db374f69c06801fb0d9f74d67a3"
+        );
+        assert_eq!(
+            digest(minbase, 0),
+            "sha256:84bbf6ef6aafefb9ccb8996ae7f6b17df0efb41f70ee84e376d55adfe8bb26d4"
+        );
         assert_ne!(digest(distroless, 86_400), digest(distroless, 0));
         let labelled = r#"variant = "distroless", user = "nonroot", labels = { a = "b" }"#;
         assert_ne!(digest(labelled, 0), digest(distroless, 0));
