@@ -118,7 +118,7 @@ fn rootless_gives_the_digest_that_root_gives() {
 }
 
 /// The ids of a user of this machine who has subordinate ids.
-fn user(name: &str) -> Option<(u32, u32)> {
+pub(crate) fn user(name: &str) -> Option<(u32, u32)> {
     let ranges = fs::read_to_string("/etc/subuid").unwrap_or_default();
     ranges.lines().find(|line| line.starts_with(&format!("{name}:")))?;
     let passwd = fs::read_to_string("/etc/passwd").unwrap_or_default();

@@ -160,6 +160,34 @@ fn every_format_sentence_is_cited_by_a_test_or_by_the_code() {
     assert!(missing.is_empty(), "no test cites {}", missing.join(", "));
 }
 
+/// What `docs/reproducibility.md` names as the test of a claim: `file::function`, and axes or Dockerfiles after `matrix:`.
+#[test]
+fn every_source_of_a_difference_has_the_test_that_it_names() {
+    let text = fs::read_to_string(root().join("docs/reproducibility.md")).unwrap();
+    let source = |name: &str| fs::read_to_string(root().join("tests").join(name)).unwrap_or_default();
+    let matrix = source("matrix/axis.rs") + &source("matrix/case.rs");
+    let rows = text.lines().filter(|line| line.starts_with('|'));
+    let (mut tests, mut axes, mut missing) = (0, 0, Vec::new());
+    for cell in rows.filter_map(|row| row.trim_end_matches('|').rsplit('|').next()) {
+        for part in cell.split(';') {
+            for name in part.split('`').skip(1).step_by(2) {
+                let there = if let Some((file, function)) = name.split_once("::") {
+                    tests += 1;
+                    source(&format!("{file}.rs")).contains(&format!("fn {function}("))
+                } else if part.trim_start().starts_with("matrix:") {
+                    axes += 1;
+                    matrix.contains(&format!("\"{name}\""))
+                } else {
+                    continue;
+                };
+                missing.extend((!there).then(|| name.to_owned()));
+            }
+        }
+    }
+    assert!(missing.is_empty(), "no test is named {missing:?}");
+    assert!(tests > 8 && axes > 30, "the table is not read: {tests} tests, {axes} axes");
+}
+
 /// Labels such as `L-12` at the start of a line, in bold or not.
 fn numbers(text: &str) -> Vec<String> {
     let label = |line: &str| {

@@ -13,6 +13,7 @@ use rebit_store::{Session, StoreError};
 use serde::{Deserialize, Serialize};
 
 use crate::error::StepProblem;
+use crate::fix::Fixers;
 use crate::graph::{Graph, RunMountKind, RunOp};
 use crate::op::mounts::{self, Parts, Secrets};
 use crate::op::run::{HostNetwork, RunEnvironment, run_spec};
@@ -173,6 +174,8 @@ pub fn debug(
         host: request.host,
         secrets: request.secrets,
         epoch: failed.epoch,
+        // What is left here is kept nowhere.
+        fixers: &Fixers::default(),
         now,
         failures: None,
     };

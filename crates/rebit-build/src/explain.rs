@@ -9,6 +9,7 @@ use rebit_oci::encode::Preimage;
 use rebit_oci::{CacheKey, ObjectId};
 use serde::{Deserialize, Serialize};
 
+use crate::fix::FixedFile;
 use crate::record;
 
 /// Longer values are kept as a digest.
@@ -189,6 +190,9 @@ pub struct StepReport {
     /// What it took from the network, each with the checksum or commit that it was.
     #[serde(default)]
     pub remotes: Vec<String>,
+    /// What fixers did to files that it left, when it was executed.
+    #[serde(default)]
+    pub fixed: Vec<FixedFile>,
 }
 
 #[cfg(test)]

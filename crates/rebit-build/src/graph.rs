@@ -10,6 +10,7 @@ use rebit_oci::config::{ImageConfig, RunConfig};
 use rebit_sandbox::ResourceLimit;
 use serde::{Deserialize, Serialize};
 
+use crate::fix::Fixers;
 pub use crate::platform::BuildPlatform;
 
 /// The stages that a target needs, in an order in which they can be built.
@@ -21,6 +22,9 @@ pub struct Graph {
     pub platform: BuildPlatform,
     /// Seconds since 1970 that every time in the image is set to.
     pub epoch: i64,
+    /// What is made of files that `RUN` steps leave.
+    #[serde(skip_serializing_if = "Fixers::is_empty")]
+    pub fixers: Fixers,
 }
 
 impl Graph {

@@ -11,6 +11,7 @@ use rebit_oci::TreeId;
 use rebit_oci::encode::Preimage;
 use rebit_oci::manifest::Compression;
 
+use crate::fix::Fixers;
 use crate::graph::{
     BuildPlatform, CopyOp, MountOwner, RunMount, RunMountKind, RunNetwork, RunOp, SourcePath,
 };
@@ -30,6 +31,7 @@ pub(crate) fn run(
     platform: &BuildPlatform,
     hosts: &[String],
     sources: &[TreeId],
+    fixers: &Fixers,
 ) -> Preimage {
     let mut preimage = Preimage::new("step run", STEP_VERSION);
     preimage.add("lower tree", lower.as_bytes());
@@ -59,6 +61,10 @@ pub(crate) fn run(
             |value: Option<u64>| value.map_or_else(|| "unlimited".to_owned(), |value| value.to_string());
         let limit = [limit.resource.name().to_owned(), value(limit.soft), value(limit.hard)];
         preimage.add_list("limit", limit.iter());
+    }
+    //
+    if !fixers.is_empty() {
+        preimage.add_list("fixer", fixers.key().collect::<Vec<_>>().iter());
     }
     preimage
 }
@@ -217,7 +223,8 @@ mod tests {
     #[test]
     fn a_run_is_keyed_by_all_it_depends_on() {
         let platform = BuildPlatform { os: "linux".into(), architecture: "amd64".into(), variant: None };
-        let key = |op: &RunOp, lower| run(op, TreeId([lower; 32]), 1, &platform, &[], &[]).key();
+        let none = Fixers::default();
+        let key = |op: &RunOp, lower| run(op, TreeId([lower; 32]), 1, &platform, &[], &[], &none).key();
         let base = key(&run_op(), 0);
         let change = |change: &dyn Fn(&mut RunOp)| {
             let mut op = run_op();
@@ -237,13 +244,23 @@ mod tests {
         let mount = |kind| RunMount { target: Some("/m".into()), kind };
         let tmpfs = mount(RunMountKind::Tmpfs { size: None });
         assert_ne!(change(&|op| op.mounts.push(tmpfs.clone())), base);
-        let sourced = run(&run_op(), TreeId([0; 32]), 1, &platform, &[], &[TreeId([5; 32])]).key();
+        let sourced = run(&run_op(), TreeId([0; 32]), 1, &platform, &[], &[TreeId([5; 32])], &none).key();
         assert_ne!(sourced, base);
         let script = crate::graph::Script { path: "p".into(), content: "c".into() };
         assert_ne!(change(&|op| op.script = Some(script.clone())), base);
         assert_eq!(change(&|op| op.proxy_env.push(("http_proxy".into(), "x".into()))), base);
-        assert_ne!(run(&run_op(), TreeId([0; 32]), 2, &platform, &[], &[]).key(), base);
-        assert_ne!(run(&run_op(), TreeId([0; 32]), 1, &platform, &["h=1".into()], &[]).key(), base);
+        assert_ne!(run(&run_op(), TreeId([0; 32]), 2, &platform, &[], &[], &none).key(), base);
+        assert_ne!(run(&run_op(), TreeId([0; 32]), 1, &platform, &["h=1".into()], &[], &none).key(), base);
+        let fixed = |names: &[&str]| {
+            let fixers = Fixers::named(names.iter().copied()).unwrap();
+            run(&run_op(), TreeId([0; 32]), 1, &platform, &[], &[], &fixers).key()
+        };
+        assert_eq!(fixed(&[]), base);
+        assert_ne!(fixed(&["pyc"]), base);
+        assert_ne!(fixed(&["pyc"]), fixed(&["apt-logs"]));
+        assert_eq!(fixed(&["pyc", "apt-logs"]), fixed(&["apt-logs", "pyc", "apt-logs"]));
+        // What builds without fixers are known by does not move.
+        assert_eq!(base.to_string(), "c442d06403fa6c952e59aaa6db7d75a9234504591c78c5a4fb658639796ed8a2");
     }
 
     ///

@@ -24,6 +24,7 @@ mod error;
 mod explain;
 pub mod fetch;
 mod fetched;
+pub mod fix;
 pub mod graph;
 mod key;
 mod op;

@@ -2,6 +2,8 @@
 
 use rebit_sandbox::Stream;
 
+use crate::fix::Deed;
+
 /// Identifies a step of a build: a stage by its place in the graph and a step within it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct StepId {
@@ -72,6 +74,17 @@ pub enum Event<'a> {
         layer: usize,
         /// How many there are.
         of: usize,
+    },
+    /// A fixer did something to files that a step left.
+    Fixed {
+        /// The step.
+        id: StepId,
+        /// The name of the fixer.
+        fixer: &'a str,
+        /// What it did.
+        did: Deed,
+        /// To how many files.
+        files: usize,
     },
     /// Something was left out of a layer, in words.
     Notice {

@@ -4,6 +4,8 @@ use rebit_oci::json;
 use rebit_oci::{DiffId, Digest, ObjectId, TreeId};
 use serde::{Deserialize, Serialize};
 
+use crate::fix::FixedFile;
+
 /// What a step gave.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct StepRecord {
@@ -11,6 +13,9 @@ pub(crate) struct StepRecord {
     pub(crate) tree: TreeId,
     /// Whether the process could reach the network: its result may depend on more than its key.
     pub(crate) network: bool,
+    /// What fixers did to files that the step left.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) fixed: Vec<FixedFile>,
 }
 
 /// What a pair of trees gave as a layer.
@@ -36,12 +41,17 @@ pub(crate) fn decode<'a, T: Deserialize<'a>>(bytes: &'a [u8]) -> Option<T> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::fix::Deed;
 
     /// R-7, R-8, R-9.
     #[test]
     fn records_round_trip_and_garbage_is_none() {
-        let record = StepRecord { tree: TreeId([7; 32]), network: true };
+        let mut record = StepRecord { tree: TreeId([7; 32]), network: true, fixed: Vec::new() };
         let text = format!(r#"{{"network":true,"tree":"{}"}}"#, "07".repeat(32));
+        assert_eq!(encode(&record), text.as_bytes());
+        assert_eq!(decode(&encode(&record)), Some(record.clone()));
+        record.fixed.push(FixedFile { fixer: "pyc".into(), did: Deed::Rewritten, path: "/a.pyc".into() });
+        let text = text.replace('{', r#"{"fixed":[{"did":"rewritten","fixer":"pyc","path":"/a.pyc"}],"#);
         assert_eq!(encode(&record), text.as_bytes());
         assert_eq!(decode(&encode(&record)), Some(record));
         let (digest, object) = (Digest::of(b""), ObjectId([1; 32]));

@@ -20,6 +20,7 @@ use crate::context::{Context, size_of};
 use crate::debug::{self, Failures};
 use crate::error::{BuildError, StepProblem};
 use crate::explain::{self, KeptPreimage, StepReport};
+use crate::fix::FixedFile;
 use crate::graph::{CopyOp, CopySource, Graph, Op, RunMountKind, RunNetwork, RunOp, StagePlan, Step};
 use crate::key;
 use crate::op::mounts::{self, Secrets};
@@ -171,6 +172,7 @@ fn solve<T>(graph: &Graph, inputs: &BuildInputs<'_>, finish: Finish<'_, T>) -> R
             host: inputs.host,
             secrets: inputs.secrets,
             epoch: graph.epoch,
+            fixers: &graph.fixers,
             now: inputs.options.now,
             failures: inputs.trial.is_none().then_some(&failures),
         },
@@ -178,6 +180,7 @@ fn solve<T>(graph: &Graph, inputs: &BuildInputs<'_>, finish: Finish<'_, T>) -> R
         read: Mutex::default(),
         reports: Mutex::default(),
         remotes: Mutex::default(),
+        fixed: Mutex::default(),
         done: Mutex::default(),
     };
     schedule::run::<BuildError>(&graph.needs(), inputs.options.jobs, &|place| {
@@ -241,6 +244,8 @@ pub(crate) struct Solver<'a> {
     reports: Mutex<BTreeMap<StepId, StepReport>>,
     /// What steps took from the network.
     pub(crate) remotes: Mutex<BTreeMap<StepId, Vec<String>>>,
+    /// What fixers did to what steps left.
+    fixed: Mutex<BTreeMap<StepId, Vec<FixedFile>>>,
     /// Stages by their number in the file.
     done: Mutex<BTreeMap<usize, StageState>>,
 }
@@ -306,7 +311,8 @@ impl Solver<'_> {
                     .map(|(name, address)| format!("{name}={address}"))
                     .collect();
                 let sources = self.mounted_trees(op)?;
-                let key = key::run(op, lower, self.graph.epoch, &stage.platform, &hosts, &sources);
+                let (epoch, fixers) = (self.graph.epoch, &self.graph.fixers);
+                let key = key::run(op, lower, epoch, &stage.platform, &hosts, &sources, fixers);
                 let network = op.network == RunNetwork::Host;
                 self.cached_or(id, &[key], network, || {
                     let part = |_, from: &CopySource, source: &str| {
@@ -317,7 +323,9 @@ impl Solver<'_> {
                         };
                         mounts::part(&tree, source, &self.place_name(from), self.graph.epoch)
                     };
-                    run(op, id, lower, &state.chain, &part, &self.environment).map(|(tree, _)| tree)
+                    let left = run(op, id, lower, &state.chain, &part, &self.environment)?;
+                    lock(&self.fixed).insert(id, left.fixed);
+                    Ok(left.tree)
                 })
             }
             Op::Copy(op) => self.copy(id, op, lower),
@@ -492,14 +500,25 @@ impl Solver<'_> {
         let Some(stage) = self.stage_of(id) else { return };
         let step = stage.steps.get(id.step).map_or_else(String::new, |step| step.text.clone());
         let remotes = lock(&self.remotes).get(&id).cloned().unwrap_or_default();
-        let report =
-            StepReport { stage: stage.display_name(), step, cached, reasons: reasons.to_vec(), remotes };
+        let report = StepReport {
+            stage: stage.display_name(),
+            step,
+            cached,
+            reasons: reasons.to_vec(),
+            remotes,
+            fixed: Vec::new(),
+        };
         lock(&self.reports).insert(id, report);
     }
 
     /// Keeps what became of the steps, unless all of them were known: then the report before still tells more.
     fn keep_report(&self) -> Result<(), BuildError> {
-        let reports: Vec<StepReport> = lock(&self.reports).values().cloned().collect();
+        let fixed = lock(&self.fixed);
+        let with_fixed = |(id, report): (&StepId, &StepReport)| {
+            let fixed = fixed.get(id).cloned().unwrap_or_default();
+            StepReport { fixed, ..report.clone() }
+        };
+        let reports: Vec<StepReport> = lock(&self.reports).iter().map(with_fixed).collect();
         if self.inputs.trial.is_none() && reports.iter().any(|report| !report.cached) {
             let key = explain::report_key(self.inputs.scope);
             let (session, now) = (self.inputs.session, self.inputs.options.now);
@@ -564,7 +583,8 @@ impl Solver<'_> {
         if self.inputs.trial.is_some() {
             return Ok(tree);
         }
-        let payload = record::encode(&StepRecord { tree, network });
+        let fixed = lock(&self.fixed).get(&id).cloned().unwrap_or_default();
+        let payload = record::encode(&StepRecord { tree, network, fixed });
         for key in missing {
             self.inputs.session.put_record(
                 &key.key(),

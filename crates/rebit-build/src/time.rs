@@ -1,9 +1,17 @@
 //! Seconds since 1970 as RFC 3339, in UTC.
 
-/// Writes a time as `YYYY-MM-DDThh:mm:ssZ`; the proleptic Gregorian calendar, by Howard Hinnant's `civil_from_days`.
+/// Writes a time as `YYYY-MM-DDThh:mm:ssZ`.
 #[must_use]
 pub fn rfc3339(seconds: i64) -> String {
     let (days, second_of_day) = (seconds.div_euclid(86_400), seconds.rem_euclid(86_400));
+    let (year, month, day) = civil(days);
+    let (hour, minute, second) = (second_of_day / 3_600, second_of_day / 60 % 60, second_of_day % 60);
+    format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}Z")
+}
+
+/// Year, month and day of a day counted from 1970-01-01: the proleptic Gregorian calendar, by Howard Hinnant's `civil_from_days`.
+#[must_use]
+pub fn civil(days: i64) -> (i64, u8, u8) {
     let shifted = days + 719_468;
     let era = shifted.div_euclid(146_097);
     let day_of_era = shifted.rem_euclid(146_097);
@@ -13,8 +21,8 @@ pub fn rfc3339(seconds: i64) -> String {
     let day = day_of_year - (153 * month_from_march + 2) / 5 + 1;
     let month = if month_from_march < 10 { month_from_march + 3 } else { month_from_march - 9 };
     let year = year_of_era + era * 400 + i64::from(month <= 2);
-    let (hour, minute, second) = (second_of_day / 3_600, second_of_day / 60 % 60, second_of_day % 60);
-    format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}Z")
+    // Both are within their ranges, whatever the day.
+    (year, month as u8, day as u8)
 }
 
 #[cfg(test)]

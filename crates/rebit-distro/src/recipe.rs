@@ -15,7 +15,7 @@ use crate::relation::{self, Relation, is_name};
 /// The name of the file.
 pub const FILE_NAME: &str = "rebit.toml";
 /// Largest file of recipes.
-const MAX_FILE: usize = 4 << 20;
+const MAX_FILE: usize = 1 << 20;
 /// Largest file that a recipe puts into an image.
 const MAX_SOURCE: u64 = 64 << 20;
 
@@ -143,6 +143,9 @@ pub struct FileSpec {
 struct Document {
     #[serde(default)]
     image: BTreeMap<String, Entry>,
+    /// How the project is built, which is the builder's to read.
+    #[serde(default, rename = "build")]
+    _build: serde::de::IgnoredAny,
 }
 
 #[derive(Deserialize)]
@@ -404,6 +407,7 @@ files."/data" = {}
         let recipe = |keys: &str| format!("[image.x]\ndebian = {{ {keys} }}\n");
         let valid = r#"suite = "s", variant = "minbase""#;
         assert!(parse(&recipe(valid)).is_ok());
+        assert!(parse(&format!("[build]\nfix = []\n{}", recipe(valid))).is_ok());
         for (keys, expected) in [
             (r#"suite = "s""#, "missing field `variant`"),
             (r#"variant = "minbase""#, "one of `suite` and `suites`"),

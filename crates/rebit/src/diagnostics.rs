@@ -38,10 +38,34 @@ pub(crate) fn render_error(
     hint: Option<&str>,
     styled: bool,
 ) -> String {
+    render_finding(Level::ERROR, file, span, title, causes, hint, styled)
+}
+
+/// As [`render_error`], of something that is no error.
+pub(crate) fn render_warning(
+    file: &SourceFile,
+    span: Span,
+    title: &str,
+    causes: &[String],
+    hint: Option<&str>,
+    styled: bool,
+) -> String {
+    render_finding(Level::WARNING, file, span, title, causes, hint, styled)
+}
+
+fn render_finding(
+    level: Level<'_>,
+    file: &SourceFile,
+    span: Span,
+    title: &str,
+    causes: &[String],
+    hint: Option<&str>,
+    styled: bool,
+) -> String {
     // An error about a whole instruction is shown at its first line: the rest is there to be read in the file.
     let span = first_line(file, span);
     let snippet = snippet(file).annotation(AnnotationKind::Primary.span(range(file, span)));
-    let mut group = Level::ERROR.primary_title(title).element(snippet);
+    let mut group = level.primary_title(title).element(snippet);
     for cause in causes {
         group = group.element(Level::NOTE.message(cause.as_str()));
     }

@@ -47,6 +47,8 @@ pub(crate) enum Command {
     Why(Why),
     /// Build twice under different conditions, and name what differs and why.
     Check(Box<Check>),
+    /// List what `build --fix` and `check --fix` know.
+    Fixers(FixersFlags),
     /// Open a shell in what a failed RUN step left.
     Debug(Debug),
     /// Assemble images from Debian packages, without a registry.
@@ -186,6 +188,24 @@ pub(crate) struct BuildSource {
     /// How the modes of context files are taken.
     #[arg(long, value_enum, default_value_t, value_name = "HOW")]
     pub(crate) context_modes: ContextModes,
+    /// Fix what RUN steps are known to leave behind, besides what rebit.toml says; `none` leaves that aside, and `rebit fixers` says more.
+    #[arg(long = "fix", value_name = "FIXER,…", value_delimiter = ',', value_parser = fixer_names(), hide_possible_values = true)]
+    pub(crate) fix: Vec<String>,
+}
+
+/// The names that `--fix` takes.
+fn fixer_names() -> clap::builder::PossibleValuesParser {
+    let words = [("all", "every fixer that this version has"), ("none", "not what rebit.toml says")];
+    let fixers = rebit_build::fix::FIXERS.iter().map(|fixer| (fixer.name, fixer.summary));
+    let value = |(name, help)| clap::builder::PossibleValue::new(name).help(help);
+    clap::builder::PossibleValuesParser::new(fixers.chain(words).map(value))
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct FixersFlags {
+    /// Print JSON.
+    #[arg(long)]
+    pub(crate) json: bool,
 }
 
 #[derive(Debug, Args)]

@@ -13,6 +13,7 @@ mod flags;
 mod network;
 mod output;
 mod progress;
+mod project;
 mod settings;
 mod signal;
 

@@ -204,6 +204,12 @@ impl Progress for Reporter {
             Event::Finished { id } => self.ended(id, "DONE"),
             Event::Encoding { layer, of } => self.note(&format!("encoding layer {layer}/{of}")),
             Event::Notice { id, text } => self.note(&format!("note: {}: {text}", self.label(id).1)),
+            Event::Fixed { id, fixer, did, files } => {
+                let plural = if files == 1 { "" } else { "s" };
+                let (_, label) = self.label(id);
+                let place = label.split_inclusive(']').next().unwrap_or_default();
+                self.note(&format!("fixed: {place} {fixer} {did} {files} file{plural}"));
+            }
         }
     }
 }
@@ -239,6 +245,11 @@ impl Reporter {
                 value
             }
             Event::Encoding { layer, of } => json!({"event": "encoding", "layer": layer, "of": of}),
+            Event::Fixed { id, fixer, did, files } => {
+                let mut value = step("fixed", id);
+                (value["fixer"], value["did"], value["files"]) = (json!(fixer), json!(did), json!(files));
+                value
+            }
             Event::Notice { id, text } => {
                 let mut value = step("notice", id);
                 value["text"] = json!(text);

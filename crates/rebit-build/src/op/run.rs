@@ -4,7 +4,9 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::SystemTime;
 
-use rebit_layer::{Compare, Node, Notice, Report, Tree, apply, diff, upper_tree};
+use rebit_layer::{
+    CheckoutOptions, Compare, Node, Notice, Report, Tree, Whiteouts, apply, checkout, diff, upper_tree,
+};
 use rebit_oci::TreeId;
 use rebit_sandbox::{
     DEFAULT_SHM_SIZE, Mount, Network, RootFs, RunSpec, Runner, SandboxError, Security, StopFlag,
@@ -16,6 +18,7 @@ use super::directory::make_directory;
 use super::mounts::{self, Parts, Secrets};
 use crate::debug::{self, Failures};
 use crate::error::StepProblem;
+use crate::fix::{self, FixedFile, Fixers};
 use crate::graph::{RunNetwork, RunOp};
 use crate::progress::{Event, Progress, StepId};
 use crate::snapshot::{Active, Snapshotter};
@@ -47,13 +50,21 @@ pub(crate) struct RunEnvironment<'a> {
     pub(crate) host: &'a HostNetwork,
     pub(crate) secrets: &'a Secrets,
     pub(crate) epoch: i64,
+    pub(crate) fixers: &'a Fixers,
     /// The present time, for ages only.
     pub(crate) now: SystemTime,
     /// Keeps a step that failed.
     pub(crate) failures: Option<&'a Failures<'a>>,
 }
 
-/// Runs the step and returns the tree after it.
+/// What a step left.
+pub(crate) struct Left {
+    pub(crate) tree: TreeId,
+    /// What fixers did to it.
+    pub(crate) fixed: Vec<FixedFile>,
+}
+
+/// Runs the step and returns what it left.
 pub(crate) fn run(
     op: &RunOp,
     id: StepId,
@@ -61,7 +72,7 @@ pub(crate) fn run(
     chain: &[TreeId],
     parts: Parts<'_>,
     environment: &RunEnvironment<'_>,
-) -> Result<(TreeId, Arc<Tree>), StepProblem> {
+) -> Result<Left, StepProblem> {
     let before = environment.trees.load(&lower)?;
     let user = user::exec_user(&op.user, &before, environment.session)?;
     environment.progress.event(Event::Unpacking { id });
@@ -88,11 +99,11 @@ pub(crate) fn run(
         }
         return Err(StepProblem::Failed { exit });
     }
-    let (after, tree) = read_back(&active, &before, id, environment)?;
+    let (after, tree, fixed) = read_back(&active, &before, id, environment)?;
     if after != lower {
         environment.snapshotter.commit(active, lower, after, &tree)?;
     }
-    Ok((after, tree))
+    Ok(Left { tree: after, fixed })
 }
 
 /// OCI runtimes make the working directory when the image has none, and so it becomes part of the layer.
@@ -178,13 +189,13 @@ fn file(target: &str, contents: Vec<u8>, mode: u32) -> Mount {
     Mount::File { target: PathBuf::from(target), contents, mode, uid: 0, gid: 0, readonly: false }
 }
 
-/// The tree that the process left: the one below with the changes of the upper directory.
+/// The tree that the process left: the one below with the changes of the upper directory, and what fixers made of them.
 fn read_back(
     active: &Active,
     before: &Tree,
     id: StepId,
     environment: &RunEnvironment<'_>,
-) -> Result<(TreeId, Arc<Tree>), StepProblem> {
+) -> Result<(TreeId, Arc<Tree>, Vec<FixedFile>), StepProblem> {
     let mut report = Report::new();
     let merged = upper_tree(before, &active.upper(), environment.session, environment.epoch, &mut report)?;
     for text in describe(&report) {
@@ -193,8 +204,32 @@ fn read_back(
     // Only what differs counts: a file that was merely touched stays the file below.
     let changes = diff(before, &merged, Compare::IgnoreMtime);
     check_names(&changes)?;
-    let after = apply(before, &changes).map_err(|source| StepProblem::Apply { source })?;
-    Ok(environment.trees.store(after)?)
+    let applied = |changes: &_| apply(before, changes).map_err(|source| StepProblem::Apply { source });
+    let left = applied(&changes)?;
+    let fixers = environment.fixers;
+    if fixers.is_empty() {
+        let (after, tree) = environment.trees.store(left)?;
+        return Ok((after, tree, Vec::new()));
+    }
+    let fixed = fix::apply_to_step(fixers, &changes, before, environment.session, environment.epoch)?;
+    for text in fixed.notices {
+        environment.progress.event(Event::Notice { id, text });
+    }
+    for (fixer, did, files) in fix::summary(&fixed.files) {
+        environment.progress.event(Event::Fixed { id, fixer: &fixer, did, files });
+    }
+    // What a fixer made the same as it was below is no change any more.
+    let settled = diff(before, &applied(&fixed.changes)?, Compare::IgnoreMtime);
+    let (after, tree) = environment.trees.store(applied(&settled)?)?;
+    // The directory that the process wrote becomes that of the layer.
+    let mend = diff(&left, &tree, Compare::Exact).with_ancestors(&tree);
+    let options = CheckoutOptions {
+        whiteouts: Whiteouts::Plain,
+        allow_missing_devices: false,
+        allow_other_owner: false,
+    };
+    checkout(&mend, &active.upper(), environment.session, &options)?;
+    Ok((after, tree, fixed.files))
 }
 
 /// What was left out of a tree, in words, one line for each kind.

@@ -23,6 +23,7 @@ use rebit_oci::{Digest, Reference};
 
 pub use error::{BasesError, PlanError, PlanProblem};
 
+use crate::fix::Fixers;
 use crate::graph::{Base, BuildPlatform, CopySource, Graph, RunLimits, StagePlan};
 use crate::platform::ParsePlatformError;
 pub(crate) use metadata::absolute;
@@ -60,6 +61,8 @@ pub struct PlanOptions {
     pub allow_insecure: bool,
     /// Resource limits of steps.
     pub limits: RunLimits,
+    /// What is made of files that `RUN` steps leave.
+    pub fixers: Fixers,
 }
 
 /// What a name that was given by `--build-context` stands for.
@@ -113,7 +116,12 @@ pub fn plan(file: &Dockerfile, options: &PlanOptions, bases: &dyn Bases) -> Resu
             && !matches!(name.as_str(), "SOURCE_DATE_EPOCH" | KEEP_GIT_DIR)
     };
     let unused_build_args = options.build_args.keys().filter(unused).cloned().collect();
-    let graph = Graph { stages, platform: options.platform.clone(), epoch: planner.epoch };
+    let graph = Graph {
+        stages,
+        platform: options.platform.clone(),
+        epoch: planner.epoch,
+        fixers: options.fixers.clone(),
+    };
     Ok(Planned { graph, unused_build_args })
 }
 

@@ -45,6 +45,7 @@ fn options(args: &[(&str, &str)]) -> PlanOptions {
         offline: false,
         allow_insecure: false,
         limits: RunLimits::default(),
+        fixers: crate::fix::Fixers::default(),
     }
 }
 

@@ -5,10 +5,12 @@ mod cause;
 mod conditions;
 mod content;
 mod difference;
+mod fixing;
 mod judge;
 mod report;
+mod today;
 
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use rebit_build::{BuildError, Graph, HostNetwork};
 use rebit_sandbox::{Runner, StopFlag};
@@ -55,10 +57,17 @@ pub(crate) fn check(flags: &Flags, command: &Check) -> Result<(), CommandError> 
         compression: compression(command.compression),
         progress: if quiet { ProgressFlag::Quiet } else { command.progress },
     };
+    let begun = environment::now();
     let (first, second) = twice(&bench)?;
     let moved = moved(&bench, command, &first, &second)?;
     let steps = judge::judge(&bench, &first, &second, !moved.is_empty())?;
-    Report::new(&bench, &first, &second, moved, steps)?.print(command.json)
+    let dated = today::dated(&bench, &first, &steps, seconds(begun), seconds(environment::now()))?;
+    Report::new(&bench, &first, &second, moved, steps, dated)?.print(command.json)
+}
+
+fn seconds(time: SystemTime) -> i64 {
+    let since = time.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    i64::try_from(since.as_secs()).unwrap_or(i64::MAX)
 }
 
 /// Builds under the first conditions and under the second; each step of the second build starts from what the first one left.

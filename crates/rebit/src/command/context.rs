@@ -251,7 +251,7 @@ pub(crate) fn file_of(
 ) -> Result<String, CommandError> {
     let shown = format!("`{}`", name.display());
     let failed =
-        |reason: &str| CommandError::message(format!("cannot read the Dockerfile {shown}: {reason}"));
+        |reason: &str| CommandError::message(format!("cannot read {shown} in the context: {reason}"));
     let path = name.to_str().ok_or_else(|| failed("its name is not UTF-8"))?;
     let found = tree.resolve(path, true).map_err(|error| failed(&error.to_string()))?;
     match tree.get(&found).map(|node| &node.kind) {

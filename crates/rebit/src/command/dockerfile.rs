@@ -21,7 +21,7 @@ use rebit_sandbox::StopFlag;
 use rebit_store::Session;
 
 use super::context::Named;
-use super::{build_error, context, limit_flag};
+use super::{build_error, context, fixers, limit_flag};
 use crate::assembly::Assembly;
 use crate::diagnostics::render_diagnostic;
 use crate::environment;
@@ -29,6 +29,7 @@ use crate::error::CommandError;
 use crate::flags::{BuildSource, ContextModes, NetworkFlag};
 use crate::network::Network;
 use crate::output::say;
+use crate::project::{self, Project};
 
 /// A Dockerfile and the contexts that it is built with.
 pub(crate) struct Input {
@@ -47,6 +48,8 @@ pub(crate) struct Input {
     assembly: Option<Assembly>,
     /// What parser and build checks found, in the order of the text.
     pub(crate) findings: Vec<Diagnostic>,
+    /// What `rebit.toml` beside the Dockerfile says.
+    pub(crate) project: Project,
 }
 
 impl Input {
@@ -106,6 +109,7 @@ pub(crate) fn open(source: &BuildSource, session: &Session, stop: &StopFlag) -> 
         // Whoever made an archive has left out what is not in it.
         ContextRoot::Tree(_) => no_ignore(),
     };
+    let project = read_project(&name, path.as_deref(), &root, session)?;
     let findings = parsed.diagnostics.clone();
     let mut input = Input {
         file,
@@ -117,6 +121,7 @@ pub(crate) fn open(source: &BuildSource, session: &Session, stop: &StopFlag) -> 
         time: opened.time,
         assembly: None,
         findings,
+        project,
     };
     if input.parsed.has_errors() {
         return Ok(input);
@@ -254,6 +259,51 @@ fn read_dockerfile(
     Ok((name, path, text))
 }
 
+/// `rebit.toml` beside the Dockerfile: on disk, or in the tree of a context that is none. One that is piped in has nothing beside it.
+fn read_project(
+    name: &str,
+    path: Option<&Path>,
+    root: &ContextRoot,
+    session: &Session,
+) -> Result<Project, CommandError> {
+    let text = match (path, root) {
+        (Some(path), _) => {
+            let path = path.with_file_name(project::FILE);
+            let read = fs::File::open(&path).and_then(|file| {
+                let mut bytes = Vec::new();
+                file.take(project::LIMIT + 1).read_to_end(&mut bytes).map(|_| bytes)
+            });
+            match read {
+                Ok(bytes) if bytes.len() as u64 > project::LIMIT => {
+                    let limit = project::LIMIT;
+                    return Err(CommandError::message(format!(
+                        "`{}` is larger than {limit} bytes",
+                        path.display()
+                    )));
+                }
+                Ok(bytes) => {
+                    (path.display().to_string(), context::text(bytes, &format!("`{}`", path.display()))?)
+                }
+                Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Project::default()),
+                Err(error) => {
+                    return Err(CommandError::message(format!("cannot read `{}`: {error}", path.display())));
+                }
+            }
+        }
+        (None, ContextRoot::Tree(tree)) if name != "-" => {
+            let beside = Path::new(name).with_file_name(project::FILE);
+            let shown = beside.display().to_string();
+            if !tree.resolve(&shown, true).is_ok_and(|path| tree.contains(&path)) {
+                return Ok(Project::default());
+            }
+            (shown, context::file_of(tree, &beside, session, project::LIMIT)?)
+        }
+        (None, _) => return Ok(Project::default()),
+    };
+    let (shown, text) = text;
+    Project::parse(&text).map_err(|error| CommandError::message(format!("cannot read `{shown}`: {error}")))
+}
+
 fn no_ignore() -> Ignore {
     Ignore::parse("").unwrap_or_else(|_| unreachable!("an empty file has no pattern"))
 }
@@ -347,6 +397,7 @@ fn plan_options(source: &BuildSource, input: &Input) -> Result<PlanOptions, Comm
         offline: source.network == NetworkFlag::None,
         allow_insecure: limit_flag::allow_insecure(source)?,
         limits: limit_flag::limits(source)?,
+        fixers: fixers::chosen(&source.fix, &input.project.build.fix)?,
     })
 }
 

@@ -11,6 +11,7 @@ mod diff;
 mod dockerfile;
 mod du;
 mod export;
+mod fixers;
 mod fsck;
 mod gc;
 mod history;
@@ -58,6 +59,7 @@ pub(crate) fn dispatch(flags: &Flags) -> Result<(), CommandError> {
         Command::Check(command) => check::check(flags, command),
         Command::Image(command) => image::image(flags, command),
         Command::Lock(command) => lock::lock(flags, command),
+        Command::Fixers(command) => fixers::fixers(command),
         Command::Import(command) => import::import(flags, command),
         Command::Export(command) => export::export(flags, command),
         Command::Images(command) => images::images(flags, command),

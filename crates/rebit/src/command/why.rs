@@ -30,6 +30,9 @@ pub(crate) fn why(flags: &Flags, command: &Why) -> Result<(), CommandError> {
         };
         line(format!("[{}] {}: {outcome}", step.stage, printable(&step.step)))?;
         step.remotes.iter().try_for_each(|remote| line(format!("    took {}", printable(remote))))?;
+        for (fixer, did, files) in rebit_build::fix::summary(&step.fixed) {
+            line(format!("    fixed: {fixer} {did} {files} file{}", if files == 1 { "" } else { "s" }))?;
+        }
         step.reasons.iter().try_for_each(|reason| line(format!("    {}", printable(reason))))?;
     }
     Ok(())

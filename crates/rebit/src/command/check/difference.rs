@@ -5,6 +5,7 @@ use rebit_oci::TreeId;
 
 use super::builds::{Bench, Ran};
 use super::content::{self, Contents};
+use super::fixing;
 use crate::error::{CommandError, printable};
 
 /// A path at which two trees differ.
@@ -17,6 +18,8 @@ pub(super) struct Difference {
     pub(super) contents: Option<Contents>,
     /// Whether only one of the trees has the name.
     pub(super) one_sided: bool,
+    /// Fixers that take it away; empty when there are none.
+    pub(super) fixers: Vec<&'static str>,
 }
 
 /// How two trees differ; contents are compared for the first `looked_at` paths.
@@ -49,7 +52,9 @@ pub(super) fn between(
                 (what(before, after), false, contents)
             }
         };
-        found.push(Difference { path: shown, what, contents, one_sided });
+        let fixers =
+            fixing::covering(bench, path, first.get(path), second.get(path), found.len() >= looked_at)?;
+        found.push(Difference { path: shown, what, contents, one_sided, fixers });
     }
     Ok(found)
 }

@@ -1,5 +1,6 @@
 //! What a check found, as text and as JSON.
 
+use rebit_build::fix::FIXERS;
 use rebit_build::graph::Op;
 use rebit_dockerfile::{SourceFile, Span};
 use rebit_oci::Digest;
@@ -10,7 +11,8 @@ use super::builds::{Bench, Ran};
 use super::cause::Cause;
 use super::difference::Difference;
 use super::judge::{Judged, Verdict};
-use crate::diagnostics::render_error;
+use super::today::{Dated, DatedFile};
+use crate::diagnostics::{render_error, render_warning};
 use crate::error::{CommandError, ExitKind, printable};
 use crate::output::{cut, json, line, say};
 
@@ -31,6 +33,8 @@ pub(super) struct Report<'a> {
     runs: usize,
     moved: Vec<String>,
     judged: Vec<Judged>,
+    /// What is the same today.
+    dated: Vec<Dated>,
 }
 
 impl<'a> Report<'a> {
@@ -40,6 +44,7 @@ impl<'a> Report<'a> {
         second: &Ran,
         moved: Vec<String>,
         judged: Vec<Judged>,
+        dated: Vec<Dated>,
     ) -> Result<Self, CommandError> {
         let done = |run: bool| {
             let counted = first.trees.keys().filter_map(|id| bench.step(*id)).filter(|step| match step.op {
@@ -51,7 +56,8 @@ impl<'a> Report<'a> {
         };
         let digest = first.digest.ok_or_else(|| CommandError::message("the build made no image"))?;
         let encoded_differently = first.digest != second.digest;
-        Ok(Self { bench, digest, encoded_differently, steps: done(false), runs: done(true), moved, judged })
+        let (steps, runs) = (done(false), done(true));
+        Ok(Self { bench, digest, encoded_differently, steps, runs, moved, judged, dated })
     }
 
     fn is_reproducible(&self) -> bool {
@@ -74,15 +80,21 @@ impl<'a> Report<'a> {
             let Some(step) = self.bench.step(found.id) else { continue };
             let title = format!("`{}` {}", printable(&cut(&step.text, TITLE)), title(found.verdict));
             let fixes = fixes(found);
+            let own = fixes.first().filter(|_| fixes.len() == 1).cloned();
+            let hint = match (fixers_hint(found), own) {
+                (Some(fixers), Some(own)) => Some(format!("{fixers}\nor: {own}")),
+                (fixers, own) => fixers.or(own),
+            };
             line(render_error(
                 &self.bench.input.file,
                 step.span,
                 &title,
                 &notes(found, fixes.len() > 1),
-                fixes.first().map(String::as_str).filter(|_| fixes.len() == 1),
+                hint.as_deref(),
                 styled,
             ))?;
         }
+        self.dated.iter().for_each(|found| self.say_dated(found));
         self.moved.iter().try_for_each(|moved| line(format!("moved: {moved}")))?;
         if self.encoded_differently {
             line(
@@ -115,7 +127,40 @@ impl<'a> Report<'a> {
         Ok(())
     }
 
+    fn say_dated(&self, found: &Dated) {
+        let Some(step) = self.bench.step(found.id) else { return };
+        let title = format!(
+            "`{}` left the date: the same today, it may differ tomorrow",
+            printable(&cut(&step.text, TITLE))
+        );
+        let shown = found.files.iter().take(SHOWN);
+        let mut notes: Vec<String> =
+            shown.map(|file| format!("`{}`: {}", file.path, printable(&file.text))).collect();
+        if let Some(more) = found.files.len().checked_sub(SHOWN).filter(|more| *more > 0) {
+            notes.push(format!("{more} more files; --json lists them"));
+        }
+        let fixers = names(found.files.iter().flat_map(|file| &file.fixers));
+        let hint = match fixers.is_empty() {
+            true => "take the date from SOURCE_DATE_EPOCH, which every step has".to_owned(),
+            false => format!("try: --fix {}", fixers.join(",")),
+        };
+        let styled = std::io::stderr().is_terminal();
+        say(render_warning(&self.bench.input.file, step.span, &title, &notes, Some(&hint), styled));
+    }
+
+    fn dated_json(&self, found: &Dated) -> Value {
+        let file = |file: &DatedFile| json!({ "path": file.path, "text": file.text, "fixers": file.fixers });
+        let files: Vec<Value> = found.files.iter().map(file).collect();
+        let step = self.bench.step(found.id);
+        json!({
+            "step": step.map(|step| &step.text),
+            "location": step.map(|step| location(&self.bench.input.file, step.span)),
+            "files": files,
+        })
+    }
+
     fn json(&self) -> Value {
+        let dated: Vec<Value> = self.dated.iter().map(|found| self.dated_json(found)).collect();
         let differences: Vec<Value> = self.judged.iter().map(|found| self.step_json(found)).collect();
         json!({
             "reproducible": self.is_reproducible(),
@@ -127,6 +172,7 @@ impl<'a> Report<'a> {
             "moved": self.moved,
             "encodedDifferently": self.encoded_differently,
             "differences": differences,
+            "dated": dated,
         })
     }
 
@@ -140,6 +186,7 @@ impl<'a> Report<'a> {
             "step": step.map(|step| &step.text),
             "location": step.map(|step| location(&self.bench.input.file, step.span)),
             "verdict": found.verdict,
+            "fixers": covering(found).unwrap_or_default(),
             "files": files,
         })
     }
@@ -160,6 +207,7 @@ fn file_json(file: &Difference, cause: &Cause) -> Value {
         "differs": file.what,
         "cause": cause.cause,
         "fix": cause.fix,
+        "fixers": file.fixers,
     });
     if let Some(contents) = &file.contents {
         value["bytes"] = json!({ "start": contents.start, "end": contents.end });
@@ -213,6 +261,32 @@ fn note(file: &Difference, cause: &Cause, with_fix: bool) -> String {
         lines.push(format!("try: {}", cause.fix));
     }
     lines.join("\n")
+}
+
+/// The fixers that take away all that differs; `None` when something would stay.
+fn covering(found: &Judged) -> Option<Vec<&'static str>> {
+    let all = found.differences.iter().all(|(file, _)| !file.fixers.is_empty());
+    let own = matches!(found.verdict, Verdict::Moved | Verdict::Own);
+    (all && !own).then(|| names(found.differences.iter().flat_map(|(file, _)| &file.fixers)))
+}
+
+/// Which fixers to try; what they leave is said of each file.
+fn fixers_hint(found: &Judged) -> Option<String> {
+    if let Some(fixers) = covering(found) {
+        return Some(format!("try: --fix {}", fixers.join(",")));
+    }
+    let covered = found.differences.iter().filter(|(file, _)| !file.fixers.is_empty());
+    let (count, all) = (covered.clone().count(), found.differences.len());
+    let fixers = names(covered.flat_map(|(file, _)| &file.fixers));
+    let own = matches!(found.verdict, Verdict::Moved | Verdict::Own);
+    (count > 0 && !own)
+        .then(|| format!("try: --fix {}, which is for {count} of {all} files", fixers.join(",")))
+}
+
+/// Names of fixers, each once, in the order of the table.
+fn names<'a>(names: impl Iterator<Item = &'a &'static str>) -> Vec<&'static str> {
+    let used: std::collections::BTreeSet<&str> = names.copied().collect();
+    FIXERS.iter().map(|fixer| fixer.name).filter(|name| used.contains(name)).collect()
 }
 
 /// Each fix once, in the order of the files that are shown.
