@@ -17,6 +17,7 @@ mod crash;
 mod determinism;
 mod diff;
 mod differential;
+mod distro;
 mod errors;
 mod fix;
 mod images;

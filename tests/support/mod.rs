@@ -1,5 +1,6 @@
 //! A private world for each test: its own home, store, temporary directory and environment.
 
+pub(crate) mod archive;
 pub(crate) mod debian;
 pub(crate) mod repository;
 #[expect(dead_code, reason = "the tests of the HTTP client use more of it")]

@@ -55,6 +55,6 @@ pub use provenance::{Provenance, ProvenanceError, provenance};
 pub use recipe::{
     Compacted, LayerForm, RecipeUsage, compact, keep_at_hand, layer_form, recipe_usage, recognise,
 };
-pub use rootfs::{RootfsOptions, import_rootfs};
+pub use rootfs::{RootfsOptions, import_rootfs, put_rootfs};
 pub use store_image::{ImageSummary, find, find_digest, find_text, list, names_of, put_image, tag, untag};
 pub use verify::{Finding, VerifiedImage, VerifyError, VerifyReport, verify};

@@ -9,11 +9,13 @@ use rebit_build::SnapshotterKind;
 mod cache;
 mod check;
 mod compare;
+mod distro;
 mod means;
 
 pub(crate) use cache::{Cache, CacheCommand};
 pub(crate) use check::Check;
 pub(crate) use compare::{Accept, Diff, Verify};
+pub(crate) use distro::{Image, ImageBuild, ImageCommand, Lock};
 pub(crate) use means::BuildMeans;
 
 /// Builds container images to the same bits every time, on any machine, and proves it.
@@ -50,6 +52,10 @@ pub(crate) enum Command {
     Fixers(FixersFlags),
     /// Open a shell in what a failed RUN step left.
     Debug(Debug),
+    /// Assemble images from Debian packages, without a registry.
+    Image(Image),
+    /// Pin the packages that images are assembled from.
+    Lock(Lock),
     /// Bring an image, or a root file system, into the store.
     Import(Import),
     /// Write an image to an OCI layout or an archive.

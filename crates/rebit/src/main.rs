@@ -3,6 +3,8 @@
 //! Only this crate looks at the terminal, the home directory, the environment and the clock, and only here errors become words, hints
 //! and exit codes. Standard output is data; everything said to people goes to standard error.
 
+mod apt;
+mod assembly;
 mod command;
 mod diagnostics;
 mod environment;
@@ -70,6 +72,8 @@ fn needs_namespace(command: &Command) -> bool {
             | Command::Check(_)
             | Command::Run(_)
             | Command::Debug(_)
+            | Command::Image(_)
+            | Command::Lock(_)
             | Command::Cache(_)
             | Command::Gc(_)
             | Command::Du(_)

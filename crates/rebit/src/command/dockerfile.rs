@@ -23,6 +23,7 @@ use rebit_store::Session;
 
 use super::context::Named;
 use super::{build_error, context, fixers, limit_flag};
+use crate::assembly::Assembly;
 use crate::diagnostics::render_diagnostic;
 use crate::environment;
 use crate::error::CommandError;
@@ -46,6 +47,8 @@ pub(crate) struct Input {
     time: Option<i64>,
     /// Where contexts came from that are not of this machine.
     origins: Vec<Resource>,
+    /// Images that a file of recipes beside the Dockerfile has.
+    assembly: Option<Assembly>,
     /// What parser and build checks found, in the order of the text.
     pub(crate) findings: Vec<Diagnostic>,
     /// What `rebit.toml` beside the Dockerfile says.
@@ -120,12 +123,18 @@ pub(crate) fn open(source: &BuildSource, session: &Session, stop: &StopFlag) -> 
         images: Vec::new(),
         time: opened.time,
         origins: origin(provenance::CONTEXT.to_owned(), opened.origin).into_iter().collect(),
+        assembly: None,
         findings,
         project,
     };
     if input.parsed.has_errors() {
         return Ok(input);
     }
+    let beside = match (path.as_deref().and_then(Path::parent), &input.context.root) {
+        (None, ContextRoot::Directory(directory)) => Some(directory.as_path()),
+        (beside, _) => beside,
+    };
+    input.assembly = beside.map(|directory| Assembly::beside(directory, online, stop)).transpose()?.flatten();
     for flag in &source.build_contexts {
         input.add(&contexts, flag)?;
     }
@@ -457,12 +466,13 @@ pub(crate) struct StoreBases<'a> {
     session: &'a Session,
     /// Images that contexts brought along, which have no name.
     imported: &'a [StoredImage],
+    assembly: Option<&'a Assembly>,
     found: Mutex<BTreeMap<Digest, StoredImage>>,
 }
 
 impl<'a> StoreBases<'a> {
     pub(crate) fn new(session: &'a Session, input: &'a Input) -> Self {
-        Self { session, imported: &input.images, found: Mutex::default() }
+        Self { session, imported: &input.images, assembly: input.assembly.as_ref(), found: Mutex::default() }
     }
 }
 
@@ -475,8 +485,11 @@ impl Bases for StoreBases<'_> {
         let imported = |image: &&StoredImage| {
             reference.digest() == Some(image.manifest.digest()) && reference.registry() == "localhost"
         };
-        let found = match self.imported.iter().find(imported) {
-            Some(image) => Some(image.clone()),
+        // What a recipe says of a name comes before what the name means elsewhere.
+        let assembled = self.assembly.and_then(|assembly| assembly.base(self.session, reference)).transpose();
+        let assembled = assembled.map_err(|source| BasesError::Unreadable { source: Box::new(source) })?;
+        let found = match assembled.or_else(|| self.imported.iter().find(imported).cloned()) {
+            Some(image) => Some(image),
             None => rebit_image::find(self.session, reference)
                 .map_err(|source| BasesError::Unreadable { source: Box::new(source) })?,
         };
