@@ -14,6 +14,7 @@ use std::io::{Read as _, Write as _};
 use std::path::Path;
 use std::time::{Duration, Instant, SystemTime};
 
+use rebit_image::{Place, RootfsOptions, import_rootfs};
 use rebit_layer::encode::{EncodeOptions, LayerFormat, NoSegmentCache, SegmentCache};
 use rebit_layer::segment::SegmentKey;
 use rebit_layer::{
@@ -102,7 +103,47 @@ fn main() {
     );
     show("a gzip layer, all processors (zlib-rs -1, one)", limit, ours);
 
+    for (compression, name) in [(Compression::None, "plain"), (Compression::Gzip, "gzip")] {
+        let (image, streams) = image(&session, &changes, compression, name);
+        let (limit, ours) = pair(
+            || streams.iter().for_each(|stream| keep(Digest::of(stream))),
+            || keep(rebit_image::verify(Some(&session), &image, None).unwrap()),
+        );
+        let what = format!("verify a stored image, {name} (SHA-256 of {}, one)", what(&streams));
+        show(&what, limit, ours);
+    }
+
     unpack(dir.path(), &files, &changes, &session);
+}
+
+fn what(streams: &[Vec<u8>]) -> &'static str {
+    if streams.len() == 1 { "blobs" } else { "blobs, tars" }
+}
+
+/// An image of one layer in the store, and the streams whose digests say what it is.
+fn image(
+    session: &Session,
+    changes: &Changeset,
+    compression: Compression,
+    name: &str,
+) -> (Place, Vec<Vec<u8>>) {
+    let read = |digest: &Digest| {
+        let mut bytes = Vec::new();
+        session.open_blob(digest).unwrap().0.read_to_end(&mut bytes).unwrap();
+        bytes
+    };
+    let options = EncodeOptions { epoch: 0, compression: Compression::None, format: LayerFormat::V1 };
+    let tar = encode_layer(changes, session, session, &NoSegmentCache, &options).unwrap();
+    session.put_composite(&tar.digest, tar.size, &tar.parts).unwrap();
+    let tar = read(&tar.digest);
+    let platform = "linux/amd64".parse().unwrap();
+    let options = RootfsOptions { compression, ..RootfsOptions::new(platform, 0, SystemTime::UNIX_EPOCH) };
+    let stored = import_rootfs(session, &mut tar.as_slice(), &[name.parse().unwrap()], &options).unwrap();
+    let mut streams = vec![read(&stored.layers[0].digest)];
+    if compression != Compression::None {
+        streams.push(tar);
+    }
+    (Place::Store { name: name.to_owned() }, streams)
 }
 
 /// Files made one after the other by plain calls, beside a checkout.

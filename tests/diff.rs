@@ -52,7 +52,7 @@ fn a_difference_is_named_with_its_cause() {
         "files begin to differ in layer 1: COPY root /",
         "files: 1 changed, 1 only in b, 1 only in a",
         "only in the first: 1 place\n  /only-a (file, 1 B)",
-        "only in the second: 1 place\n  /d (directory, 5 B, 1 entries)",
+        "only in the second: 1 place\n  /d (directory, 5 B, 1 entry)",
         "text (looks like: time stamp): 1 place\n  /log (33 B)",
         "-built 2026-11-24T13:15:28Z",
         "+built 2026-11-25T03:05:08Z",

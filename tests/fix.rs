@@ -53,6 +53,10 @@ fn a_check_says_which_fixers_to_take_and_they_hold() {
     for part in ["fixed: [stage-0 1/2] apt-logs removed 2 files", "shadow-dates rewrote 1 file"] {
         assert!(built.stderr.contains(part), "{part} is not in\n{}", built.stderr);
     }
+    // The provenance knows them, and so does a rebuild.
+    world.ok(["build", "-t", "fixed", &fix, "context"]);
+    let rebuilt = world.run(["verify", "--rebuild", "fixed", "context"]);
+    assert_eq!(rebuilt.code, 0, "{}{}", rebuilt.stdout, rebuilt.stderr);
     let again = World::new().with_busybox();
     again.write("context/Dockerfile", DOCKERFILE);
     assert_eq!(again.ok(["build", "-q", "--fix=shadow-dates", &fix, "context"]), built.stdout);

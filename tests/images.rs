@@ -186,6 +186,17 @@ fn layers_that_are_not_used_become_recipes_and_come_back() {
     assert_eq!(after["digest"], before["digest"]);
     let stored = &after["layers"][layer]["stored"];
     assert_eq!((&stored["blob"], &stored["recipe"][0]), (&false.into(), &"gzip-v1 6".into()));
+    let size = stored["bytes"].as_u64().unwrap();
+    let usage: serde_json::Value =
+        serde_json::from_str(&world.ok(["--store", "other", "du", "--json"])).unwrap();
+    let layers = &usage["layers"];
+    assert_eq!((&layers["count"], &layers["recipes"]), (&2.into(), &2.into()), "{usage:#}");
+    assert_eq!(usage["images"][0]["layers"], *layers);
+    let [blobs, recipes, saved] =
+        ["blob_bytes", "recipe_bytes", "saved_bytes"].map(|name| layers[name].as_u64().unwrap());
+    assert!(recipes >= size && saved == blobs - recipes && saved > 100_000, "{usage:#}");
+    let said = world.ok(["--store", "other", "du"]);
+    assert!(said.contains("2 of 2 layers are kept as recipes"), "{said}");
     world.ok(["--store", "other", "verify", "store:theirs"]);
     world.ok(["--store", "other", "fsck"]);
     world.ok(["--store", "other", "fsck", "--rebuild-index"]);

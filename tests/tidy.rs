@@ -14,6 +14,7 @@ const MAY_DEPEND_ON: &[(&str, &[&str])] = &[
     ("rebit-layer", &["rebit-oci"]),
     ("rebit-store", &["rebit-oci"]),
     ("rebit-image", &["rebit-layer", "rebit-oci", "rebit-store"]),
+    ("rebit-distro", &["rebit-image", "rebit-layer", "rebit-oci", "rebit-store"]),
     (
         "rebit-build",
         &["rebit-dockerfile", "rebit-image", "rebit-layer", "rebit-oci", "rebit-sandbox", "rebit-store"],
@@ -22,6 +23,7 @@ const MAY_DEPEND_ON: &[(&str, &[&str])] = &[
         "rebit",
         &[
             "rebit-build",
+            "rebit-distro",
             "rebit-dockerfile",
             "rebit-image",
             "rebit-layer",

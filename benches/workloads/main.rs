@@ -56,26 +56,31 @@ fn main() {
         make(&context);
         fs::write(context.join("Dockerfile"), inputs::dockerfile(name)).unwrap();
         println!("\n{name}: {}", inputs::describe(&context));
-        build(&dir, &context, &rootfs);
+        build(name, &dir, &context, &rootfs);
     }
     if wanted("W3") {
         versions::compare(dir.path(), &rootfs);
     }
 }
 
-/// The four states of a build, by each builder in turn.
-fn build(dir: &Path, context: &Path, rootfs: &Path) {
+/// The states of a build, by each builder in turn.
+fn build(name: &str, dir: &Path, context: &Path, rootfs: &Path) {
     measure::header("builder");
     let mut ours: Vec<Figures> = Vec::new();
-    for builder in peers::installed(dir, rootfs) {
+    let mut beside = None;
+    for builder in peers::installed(name, dir, rootfs) {
         let figures = states(builder.as_ref(), context);
         if ours.is_empty() {
             ours.clone_from(&figures);
+            beside = Some(peers::beside(dir, context, rootfs));
         }
         for ((state, figures), ours) in
             ["cold", "nothing changed", "one file changed"].iter().zip(&figures).zip(&ours)
         {
             measure::line(builder.name(), state, figures, ours);
+        }
+        if let Some(beside) = beside.take() {
+            measure::line(builder.name(), "image beside it", &beside, &beside);
         }
     }
 }

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use crate::measure::{run, size_of};
+use crate::measure::{Figures, run, size_of};
 use crate::rebit;
 
 /// Something that builds images.
@@ -18,7 +18,7 @@ pub(crate) trait Builder {
 }
 
 /// Every builder of this machine, ours first, with the base image in place.
-pub(crate) fn installed(dir: &Path, rootfs: &Path) -> Vec<Box<dyn Builder>> {
+pub(crate) fn installed(workload: &str, dir: &Path, rootfs: &Path) -> Vec<Box<dyn Builder>> {
     let mut builders: Vec<Box<dyn Builder>> = vec![Box::new(Rebit::new(dir, rootfs))];
     match Docker::new(dir, rootfs) {
         Some(docker) => builders.push(Box::new(docker)),
@@ -28,7 +28,25 @@ pub(crate) fn installed(dir: &Path, rootfs: &Path) -> Vec<Box<dyn Builder>> {
         true => builders.push(Box::new(Buildah::new(dir, rootfs))),
         false => println!("missing: buildah"),
     }
+    // It runs nothing, so it can be compared only where nothing is run.
+    match has("umoci") {
+        true if workload == "W2b" => builders.push(Box::new(Umoci::new(dir))),
+        true => {}
+        false => println!("missing: umoci"),
+    }
     builders
+}
+
+/// A build in a store that has the base and the image of the build before, which was given to it as an archive, and no record of any
+/// step.
+pub(crate) fn beside(dir: &Path, context: &Path, rootfs: &Path) -> Figures {
+    let fresh = Rebit { dir: dir.to_owned(), store: "fresh" };
+    fresh.import_base(rootfs);
+    run(&mut rebit(dir, fresh.store, &["import", "oci-archive:rebit.tar", "store:bench/before"]));
+    let before = fresh.stored();
+    let mut figures = run(&mut fresh.build(context).remove(0));
+    figures.growth = fresh.stored().saturating_sub(before);
+    figures
 }
 
 pub(crate) fn has(program: &str) -> bool {
@@ -37,16 +55,19 @@ pub(crate) fn has(program: &str) -> bool {
 
 struct Rebit {
     dir: PathBuf,
+    store: &'static str,
 }
 
 impl Rebit {
     fn new(dir: &Path, rootfs: &Path) -> Self {
-        run(&mut rebit(
-            dir,
-            "store",
-            &["import", "--rootfs", rootfs.to_str().unwrap(), "store:bench/base:1"],
-        ));
-        Self { dir: dir.to_owned() }
+        let new = Self { dir: dir.to_owned(), store: "store" };
+        new.import_base(rootfs);
+        new
+    }
+
+    fn import_base(&self, rootfs: &Path) {
+        let args = ["import", "--rootfs", rootfs.to_str().unwrap(), "store:bench/base:1"];
+        run(&mut rebit(&self.dir, self.store, &args));
     }
 }
 
@@ -58,11 +79,11 @@ impl Builder for Rebit {
     fn build(&self, context: &Path) -> Vec<Command> {
         let args =
             ["build", "-q", "-t", "bench/out", "-o", "type=oci,dest=rebit.tar", context.to_str().unwrap()];
-        vec![rebit(&self.dir, "store", &args)]
+        vec![rebit(&self.dir, self.store, &args)]
     }
 
     fn stored(&self) -> u64 {
-        size_of(&self.dir.join("store"), &["loose", "scratch"])
+        size_of(&self.dir.join(self.store), &["loose", "scratch"])
     }
 }
 
@@ -187,5 +208,43 @@ impl Drop for Buildah {
     fn drop(&mut self) {
         let _ = self.command(&["rm", "-a"]).output();
         let _ = Command::new("umount").arg(self.dir.join("buildah/overlay")).stderr(Stdio::null()).status();
+    }
+}
+
+/// umoci: a bundle unpacked from an empty image, the tree copied into it, then `repack`.
+struct Umoci {
+    dir: PathBuf,
+}
+
+impl Umoci {
+    fn new(dir: &Path) -> Self {
+        for args in [
+            &["init", "--layout", "umoci"][..],
+            &["new", "--image", "umoci:base"],
+            &["unpack", "--image", "umoci:base", "bundle"],
+        ] {
+            run(Command::new("umoci").args(args).current_dir(dir));
+        }
+        Self { dir: dir.to_owned() }
+    }
+}
+
+impl Builder for Umoci {
+    fn name(&self) -> &'static str {
+        "cp + umoci repack"
+    }
+
+    fn build(&self, context: &Path) -> Vec<Command> {
+        let mut copy = Command::new("cp");
+        copy.arg("-a").arg(context.join("tree")).arg("bundle/rootfs/");
+        let mut repack = Command::new("umoci");
+        repack.args(["repack", "--image", "umoci:out", "bundle"]);
+        copy.current_dir(&self.dir);
+        repack.current_dir(&self.dir);
+        vec![copy, repack]
+    }
+
+    fn stored(&self) -> u64 {
+        size_of(&self.dir.join("umoci"), &[])
     }
 }

@@ -25,42 +25,72 @@ pub(crate) fn compare(dir: &Path, rootfs: &Path) {
         rebit(dir, "versions", &["import", &source, &format!("store:bench/app:{number}")])
     });
     line("rebit", "ten imports", &ours, &ours);
-    for state in ["gc --recipes", "gc again"] {
-        let args: &[&str] = if state == "gc again" { &["gc"] } else { &["gc", "--recipes"] };
+    for (state, args) in [("gc --recipes", &["gc", "--recipes"][..]), ("gc again", &["gc"])] {
         let mut figures = run(&mut rebit(dir, "versions", args));
         figures.growth = size_of(&dir.join("versions"), &["loose", "scratch"]);
         line("rebit", state, &figures, &figures);
     }
-    for (name, init, backup) in [
-        ("restic", vec!["init", "-r", "restic", "-q"], vec!["-r", "restic", "-q", "backup"]),
-        ("borg", vec!["init", "-e", "none", "borg"], vec!["create", "borg::"]),
-    ] {
-        if !has(name) {
-            println!("missing: {name}");
+    for peer in PEERS {
+        if !has(peer.program) {
+            println!("missing: {}", peer.program);
             continue;
         }
-        let environment = |command: &mut Command| {
+        let command = |words: &str, number: usize| {
+            let words = words.replace("{n}", &number.to_string());
+            let mut command = Command::new(peer.program);
+            command.args(words.split(' ')).current_dir(dir).env("RESTIC_PASSWORD", "bench").env("HOME", dir);
+            command.env("BORG_UNKNOWN_UNENCRYPTED_REPO_ACCESS_IS_OK", "yes");
             command
-                .env("RESTIC_PASSWORD", "bench")
-                .env("HOME", dir)
-                .env("BORG_UNKNOWN_UNENCRYPTED_REPO_ACCESS_IS_OK", "yes");
-            command.current_dir(dir);
         };
-        let mut command = Command::new(name);
-        environment(command.args(init));
-        run(&mut command);
-        let theirs = grow(&dir.join(name), |number| {
-            let mut command = Command::new(name);
-            let mut backup: Vec<String> = backup.iter().map(|word| (*word).to_owned()).collect();
-            if name == "borg" {
-                backup[1].push_str(&number.to_string());
-            }
-            environment(command.args(backup).arg(format!("trees/{number}")));
-            command
-        });
-        line(name, "ten trees", &theirs, &ours);
+        if let Some(init) = peer.init {
+            run(&mut command(init, 0));
+        }
+        let theirs = grow(&dir.join(peer.store), |number| command(peer.add, number));
+        line(peer.program, peer.what, &theirs, &ours);
     }
 }
+
+/// Another keeper of versions.
+struct Peer {
+    program: &'static str,
+    what: &'static str,
+    /// Where it keeps them.
+    store: &'static str,
+    init: Option<&'static str>,
+    /// Adds version `{n}`.
+    add: &'static str,
+}
+
+const PEERS: &[Peer] = &[
+    Peer {
+        program: "restic",
+        what: "ten trees",
+        store: "restic",
+        init: Some("init -r restic -q"),
+        add: "-r restic -q backup trees/{n}",
+    },
+    Peer {
+        program: "borg",
+        what: "ten trees",
+        store: "borg",
+        init: Some("init -e none borg"),
+        add: "create borg::{n} trees/{n}",
+    },
+    Peer {
+        program: "casync",
+        what: "ten trees",
+        store: "casync",
+        init: None,
+        add: "make --store=casync/default.castr casync/{n}.caidx trees/{n}",
+    },
+    Peer {
+        program: "skopeo",
+        what: "ten copies",
+        store: "skopeo",
+        init: None,
+        add: "--insecure-policy copy -q oci:layout-{n} oci:skopeo:{n}",
+    },
+];
 
 fn grow(store: &Path, command: impl Fn(usize) -> Command) -> Figures {
     let mut sum = Figures::default();
@@ -72,6 +102,7 @@ fn grow(store: &Path, command: impl Fn(usize) -> Command) -> Figures {
 /// Writes each version as an OCI layout and as a directory; the layers are shared by hard links, in `registry` once each.
 fn make(dir: &Path, root: &Path, rootfs: &Path) -> Vec<PathBuf> {
     fs::create_dir_all(dir.join("registry")).unwrap();
+    fs::create_dir_all(dir.join("casync")).unwrap();
     fs::create_dir_all(root.join("app")).unwrap();
     let mut files = application(root);
     files.sort();

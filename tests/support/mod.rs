@@ -1,5 +1,6 @@
 //! A private world for each test: its own home, store, temporary directory and environment.
 
+pub(crate) mod archive;
 pub(crate) mod debian;
 pub(crate) mod registry;
 pub(crate) mod repository;

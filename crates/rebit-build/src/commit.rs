@@ -1,6 +1,7 @@
 //! From a built stage to an image: layers are encoded, config and manifest written.
 
-use rebit_image::{LayerBlob, StoredImage};
+use rebit_image::provenance::MAX_PROVENANCE;
+use rebit_image::{LayerBlob, NewImage, StoredImage};
 use rebit_layer::encode::{EncodeOptions, LayerFormat, SegmentCache};
 use rebit_layer::segment::SegmentKey;
 use rebit_layer::{Compare, NoSegmentCache, diff, encode_layer};
@@ -15,6 +16,7 @@ use crate::graph::{Graph, StagePlan};
 use crate::key;
 use crate::op::run::describe;
 use crate::progress::{Event, StepId};
+use crate::provenance::{self, Notes};
 use crate::record::{self, LayerRecord};
 use crate::solve::{BuildInputs, LayerSource, StageState};
 use crate::time::rfc3339;
@@ -31,6 +33,8 @@ pub struct Built {
     pub layers: Vec<LayerBlob>,
     /// The tree after each layer.
     pub trees: Vec<TreeId>,
+    /// How it was made, as a document.
+    pub provenance: Option<Vec<u8>>,
 }
 
 impl Built {
@@ -44,15 +48,14 @@ impl Built {
         names: &[rebit_oci::Reference],
         now: std::time::SystemTime,
     ) -> Result<StoredImage, BuildError> {
-        Ok(rebit_image::put_image(
-            session,
-            self.manifest,
-            self.config,
-            &self.layers,
-            &self.trees,
-            names,
-            now,
-        )?)
+        let image = NewImage {
+            manifest: self.manifest,
+            config: self.config,
+            layers: &self.layers,
+            trees: &self.trees,
+            provenance: self.provenance.as_deref(),
+        };
+        Ok(rebit_image::put_image(session, image, names, now)?)
     }
 }
 
@@ -60,7 +63,7 @@ pub(crate) fn commit(
     graph: &Graph,
     stage: &StagePlan,
     state: StageState,
-    empty: TreeId,
+    notes: &Notes,
     trees: &Trees<'_>,
     inputs: &BuildInputs<'_>,
 ) -> Result<Built, BuildError> {
@@ -68,7 +71,6 @@ pub(crate) fn commit(
         state.chain.last().is_none_or(|last| *last == state.tree),
         "the chain ends with the stage's tree"
     );
-    let _ = empty;
     let made = state.layers.iter().filter(|layer| matches!(layer, LayerSource::Made { .. })).count();
     let mut layers = Vec::new();
     let mut number = 0;
@@ -90,7 +92,17 @@ pub(crate) fn commit(
         .collect();
     let annotations = &inputs.options.annotations;
     let manifest = write_annotated_manifest(config_descriptor, layer_descriptors, annotations)?;
-    Ok(Built { manifest, config, layers, trees: state.chain })
+    let provenance = inputs.asked.and_then(|asked| {
+        let diff_ids = layers.iter().map(|layer| layer.diff_id).collect();
+        let statement = provenance::statement(graph, notes, asked, manifest.digest(), diff_ids);
+        let bytes = statement.encode().ok().filter(|bytes| bytes.len() as u64 <= MAX_PROVENANCE);
+        if bytes.is_none() {
+            let text = format!("the image has no provenance: it would take more than {MAX_PROVENANCE} bytes");
+            inputs.progress.event(Event::ContextNotice { text });
+        }
+        bytes
+    });
+    Ok(Built { manifest, config, layers, trees: state.chain, provenance })
 }
 
 /// A manifest of ours is OCI's, so Docker's layer types become theirs; the bytes of the layer are the same.

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use rebit_dockerfile::remote::redacted;
+use rebit_image::provenance::{self, DigestSet, Resource};
 use rebit_layer::{Metadata, Tree, TreePath};
 
 use crate::error::StepProblem;
@@ -39,6 +40,7 @@ impl Solver<'_> {
         let say = |text: &str| self.inputs.progress.event(Event::Fetching { id, text });
         let file = self.inputs.remote.url(&source.url, source.checksum.as_ref(), &say)?;
         noted.push(format!("{} ({})", redacted(&source.url), file.digest));
+        self.note_fetched(redacted(&source.url), provenance::sha256(&file.digest));
         let path = TreePath::parse(&source.name).map_err(|source| StepProblem::Path { source })?;
         let mut tree = Tree::new();
         tree.insert(path.clone(), lone_file(&file, self.graph.epoch), &Metadata::default())
@@ -47,10 +49,16 @@ impl Solver<'_> {
         Ok(Fetched { tree: Arc::new(tree), path, name, unpack: source.unpack })
     }
 
+    fn note_fetched(&self, uri: String, digest: DigestSet) {
+        lock(&self.notes).fetched.insert(Resource { name: None, uri: Some(uri), digest });
+    }
+
     fn fetch_git(&self, id: StepId, git: &GitFiles, noted: &mut Vec<String>) -> Result<Fetched, StepProblem> {
         let say = |text: &str| self.inputs.progress.event(Event::Fetching { id, text });
         let found = self.inputs.remote.git(&git.source, git.submodules, git.keep_git_dir, &say)?;
         noted.push(format!("{} (commit {})", git.source, found.commit));
+        let commit = DigestSet::from([("gitCommit".to_owned(), found.commit.clone())]);
+        self.note_fetched(git.source.to_string(), commit);
         let path = found.directory(&git.source)?;
         Ok(Fetched { tree: found.tree, path, name: Vec::new(), unpack: false })
     }

@@ -7,9 +7,9 @@
 //! A copy has two keys. The *definition key* names the source tree as a whole and needs no tree to be loaded; the *content
 //! key* describes only what is selected, so that a change elsewhere in the source does not matter.
 
-use rebit_oci::TreeId;
 use rebit_oci::encode::Preimage;
 use rebit_oci::manifest::Compression;
+use rebit_oci::{CacheKey, TreeId};
 
 use crate::fix::Fixers;
 use crate::graph::{
@@ -152,6 +152,14 @@ pub(crate) fn layer(lower: TreeId, upper: TreeId, epoch: i64, compression: Compr
     preimage.add("epoch", epoch.to_string());
     preimage.add("compression", compression.name());
     preimage
+}
+
+/// What the summary of a difference of trees is known under.
+pub(crate) fn summary(lower: TreeId, upper: TreeId) -> CacheKey {
+    let mut preimage = Preimage::new("summary of a difference", 1);
+    preimage.add("lower tree", lower.as_bytes());
+    preimage.add("upper tree", upper.as_bytes());
+    preimage.key()
 }
 
 /// The name of the directory that holds the difference of two trees.

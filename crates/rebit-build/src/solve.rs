@@ -1,6 +1,8 @@
 //! Executes a [`Graph`]: each step is looked up by its key, and run or computed only when nothing is known of it.
 
 mod base;
+mod notes;
+mod report;
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -17,9 +19,9 @@ use rebit_store::{Session, WorkLock};
 
 use crate::commit::{self, Built};
 use crate::context::{Context, size_of};
-use crate::debug::{self, Failures};
+use crate::debug::Failures;
 use crate::error::{BuildError, StepProblem};
-use crate::explain::{self, KeptPreimage, StepReport};
+use crate::explain::{self, StepReport};
 use crate::fix::FixedFile;
 use crate::graph::{CopyOp, CopySource, Graph, Op, RunMountKind, RunNetwork, RunOp, StagePlan, Step};
 use crate::key;
@@ -27,6 +29,7 @@ use crate::op::mounts::{self, Secrets};
 use crate::op::run::{HostNetwork, RunEnvironment, describe, is_stop, run};
 use crate::op::{check_names, copy, directory};
 use crate::progress::{Event, Progress, StepId};
+use crate::provenance::{Asked, Notes};
 use crate::record::{self, StepRecord};
 use crate::remote::Remote;
 use crate::schedule;
@@ -62,6 +65,8 @@ pub struct BuildInputs<'a> {
     pub scope: &'a str,
     /// How.
     pub options: BuildOptions,
+    /// What the provenance is to say besides the plan; `None` for a build without one.
+    pub asked: Option<&'a Asked>,
     /// Set for a build that nothing is to be known of afterwards.
     pub trial: Option<Trial<'a>>,
 }
@@ -129,8 +134,8 @@ pub trait Images: Sync {
 /// # Errors
 /// [`BuildError`]; what was done before it stays known to the store.
 pub fn execute(graph: &Graph, inputs: &BuildInputs<'_>) -> Result<Built, BuildError> {
-    solve(graph, inputs, &|stage, state, empty, trees| {
-        commit::commit(graph, stage, state, empty, trees, inputs)
+    solve(graph, inputs, &|stage, state, notes, trees| {
+        commit::commit(graph, stage, state, notes, trees, inputs)
     })
 }
 
@@ -142,8 +147,8 @@ pub fn execute_steps(graph: &Graph, inputs: &BuildInputs<'_>) -> Result<(), Buil
     solve(graph, inputs, &|_, _, _, _| Ok(()))
 }
 
-/// What is made of the target stage: the plan of the stage, its state, and the empty tree.
-type Finish<'a, T> = &'a dyn Fn(&StagePlan, StageState, TreeId, &Trees<'_>) -> Result<T, BuildError>;
+/// What is made of the target stage: the plan of the stage, its state, and what was noted of all steps.
+type Finish<'a, T> = &'a dyn Fn(&StagePlan, StageState, &Notes, &Trees<'_>) -> Result<T, BuildError>;
 
 fn solve<T>(graph: &Graph, inputs: &BuildInputs<'_>, finish: Finish<'_, T>) -> Result<T, BuildError> {
     let directories = inputs.trial.map_or(inputs.session, |trial| trial.directories);
@@ -180,6 +185,7 @@ fn solve<T>(graph: &Graph, inputs: &BuildInputs<'_>, finish: Finish<'_, T>) -> R
         read: Mutex::default(),
         reports: Mutex::default(),
         remotes: Mutex::default(),
+        notes: Mutex::default(),
         fixed: Mutex::default(),
         done: Mutex::default(),
     };
@@ -192,7 +198,8 @@ fn solve<T>(graph: &Graph, inputs: &BuildInputs<'_>, finish: Finish<'_, T>) -> R
     solver.keep_report()?;
     let target = graph.target().and_then(|stage| Some((stage, lock(&solver.done).remove(&stage.index)?)));
     let Some((stage, state)) = target else { unreachable!("a plan has at least one stage") };
-    finish(stage, state, empty, &trees)
+    let notes = std::mem::take(&mut *lock(&solver.notes));
+    finish(stage, state, &notes, &trees)
 }
 
 /// What became of the steps of the last build of `scope` that executed any; `None` when there was none.
@@ -244,6 +251,8 @@ pub(crate) struct Solver<'a> {
     reports: Mutex<BTreeMap<StepId, StepReport>>,
     /// What steps took from the network.
     pub(crate) remotes: Mutex<BTreeMap<StepId, Vec<String>>>,
+    /// What the provenance will say.
+    pub(crate) notes: Mutex<Notes>,
     /// What fixers did to what steps left.
     fixed: Mutex<BTreeMap<StepId, Vec<FixedFile>>>,
     /// Stages by their number in the file.
@@ -253,12 +262,17 @@ pub(crate) struct Solver<'a> {
 impl Solver<'_> {
     fn stage(&self, place: usize, stage: &StagePlan) -> Result<StageState, BuildError> {
         let mut state = self.base(stage)?;
+        self.note_base(place, state.tree);
         for (number, step) in stage.steps.iter().enumerate() {
             if self.inputs.stop.is_stopped() {
                 return Err(BuildError::Interrupted);
             }
             let id = StepId { stage: place, step: number };
-            let after = self.overseen(id, stage, step, &state).map_err(|problem| match problem {
+            let after = self.overseen(id, stage, step, &state).and_then(|after| {
+                self.note_result(id, state.tree, after)?;
+                Ok(after)
+            });
+            let after = after.map_err(|problem| match problem {
                 problem if is_stop(&problem) || self.inputs.stop.is_stopped() => BuildError::Interrupted,
                 problem => BuildError::Step { step: step.text.clone(), span: step.span, problem },
             })?;
@@ -311,6 +325,7 @@ impl Solver<'_> {
                     .map(|(name, address)| format!("{name}={address}"))
                     .collect();
                 let sources = self.mounted_trees(op)?;
+                self.note_trees(id, op.sources().zip(sources.iter().copied()));
                 let (epoch, fixers) = (self.graph.epoch, &self.graph.fixers);
                 let key = key::run(op, lower, epoch, &stage.platform, &hosts, &sources, fixers);
                 let network = op.network == RunNetwork::Host;
@@ -338,6 +353,7 @@ impl Solver<'_> {
             CopySource::Context | CopySource::Named(_) => None,
             from => Some(self.source_tree(from)?),
         };
+        self.note_trees(id, source.iter().map(|tree| (&op.from, *tree)));
         let definition = key::copy_definition(op, lower, source, epoch);
         // The context has no identity before it was read, and reading it is what finds out what changed.
         if source.is_some()
@@ -355,7 +371,11 @@ impl Solver<'_> {
         let place = self.place_name(&op.from);
         let selection = copy::select(op, &tree, &fetched, self.inputs.session, epoch, &place)?;
         let mut content = key::copy_content(op, lower, epoch);
+        let start = content.fields().count();
         selection.describe(&mut content);
+        if source.is_none() {
+            self.note_selection(id, op, &content, start);
+        }
         let mut keys = vec![content];
         keys.extend(source.map(|_| definition));
         self.cached_or(id, &keys, false, || {
@@ -479,53 +499,6 @@ impl Solver<'_> {
 
     fn stage_of(&self, id: StepId) -> Option<&StagePlan> {
         self.graph.stages.get(id.stage)
-    }
-
-    /// What differs from the last execution at the same place, and remembers the preimage for the next one.
-    fn explain(&self, id: StepId, key: &Preimage) -> Result<Vec<String>, StepProblem> {
-        if self.inputs.trial.is_some() {
-            return Ok(Vec::new());
-        }
-        let stage = self.stage_of(id).map_or_else(String::new, StagePlan::display_name);
-        let place = explain::place(self.inputs.scope, &stage, id.step);
-        let (session, now) = (self.inputs.session, self.inputs.options.now);
-        let kept = KeptPreimage::of(key);
-        let before = session.get_record(&place, now)?;
-        let before = before.and_then(|bytes| record::decode::<KeptPreimage>(&bytes));
-        session.put_record(&place, &kept.encode(), &[], now)?;
-        Ok(before.map(|before| kept.differences(&before)).unwrap_or_default())
-    }
-
-    fn note_report(&self, id: StepId, cached: bool, reasons: &[String]) {
-        let Some(stage) = self.stage_of(id) else { return };
-        let step = stage.steps.get(id.step).map_or_else(String::new, |step| step.text.clone());
-        let remotes = lock(&self.remotes).get(&id).cloned().unwrap_or_default();
-        let report = StepReport {
-            stage: stage.display_name(),
-            step,
-            cached,
-            reasons: reasons.to_vec(),
-            remotes,
-            fixed: Vec::new(),
-        };
-        lock(&self.reports).insert(id, report);
-    }
-
-    /// Keeps what became of the steps, unless all of them were known: then the report before still tells more.
-    fn keep_report(&self) -> Result<(), BuildError> {
-        let fixed = lock(&self.fixed);
-        let with_fixed = |(id, report): (&StepId, &StepReport)| {
-            let fixed = fixed.get(id).cloned().unwrap_or_default();
-            StepReport { fixed, ..report.clone() }
-        };
-        let reports: Vec<StepReport> = lock(&self.reports).iter().map(with_fixed).collect();
-        if self.inputs.trial.is_none() && reports.iter().any(|report| !report.cached) {
-            let key = explain::report_key(self.inputs.scope);
-            let (session, now) = (self.inputs.session, self.inputs.options.now);
-            session.put_record(&key, &record::encode(&reports), &[], now)?;
-            debug::forget(session, self.inputs.scope, now)?;
-        }
-        Ok(())
     }
 
     /// What is known under `key`, else the lock to find it out. While another build is at work on it this waits, and then knows.

@@ -32,8 +32,25 @@ pub struct StoredImage {
     pub layers: Vec<LayerBlob>,
     /// The tree after each layer.
     pub trees: Vec<TreeId>,
+    /// The document that says how the image was made, where that is known ([`provenance`](crate::provenance())).
+    pub provenance: Option<ObjectId>,
     /// The image record: the object from which all of the above is reached.
     pub root: ObjectId,
+}
+
+/// An image that is to be stored. Its layers and trees are in the store already.
+#[derive(Debug)]
+pub struct NewImage<'a> {
+    /// The manifest.
+    pub manifest: Raw<ImageManifest>,
+    /// The config.
+    pub config: Raw<ImageConfig>,
+    /// The layers, lowest first.
+    pub layers: &'a [LayerBlob],
+    /// The tree after each layer.
+    pub trees: &'a [TreeId],
+    /// How it was made. Where this is not known, what is known of the image under the same name stays.
+    pub provenance: Option<&'a [u8]>,
 }
 
 impl StoredImage {

@@ -18,7 +18,7 @@ use crate::export::not_here;
 use crate::record::MAX_LAYERS;
 use crate::tee::tee;
 use crate::transport::{self, DockerArchiveSource, ImageDocuments, LayoutSource, Source};
-use crate::{ImageError, LayerBlob, Place, Platform, StoredImage, find_text, put_image, tag};
+use crate::{ImageError, LayerBlob, NewImage, Place, Platform, StoredImage, find_text, put_image, tag};
 use fetch::Fetched;
 
 /// What a layer may decompress to: 1 TiB; beyond 4 GiB, 2000 times its own size.
@@ -83,7 +83,14 @@ pub fn import(
         done
     });
     let Stack { layers, trees, learned } = done?;
-    let stored = put_image(session, image.manifest, image.config, &layers, &trees, names, options.now)?;
+    let new = NewImage {
+        manifest: image.manifest,
+        config: image.config,
+        layers: &layers,
+        trees: &trees,
+        provenance: None,
+    };
+    let stored = put_image(session, new, names, options.now)?;
     for (key, tree) in learned {
         if let Some(tree) = tree {
             session.put_record(&key, tree.to_string().as_bytes(), &[tree.object()], options.now)?;

@@ -7,6 +7,8 @@
 //! - [`mod@export`]: from the store to a place.
 //! - [`recipe`]: layer blobs that are made again from the files instead of being kept.
 //! - [`mod@verify`]: every digest computed again.
+//! - [`mod@provenance`]: how an image was made, as a document.
+//! - [`mod@rebuild`]: an image beside one that was built again from its sources.
 //! - [`mod@history`], [`mod@inspect`]: what there is to show of an image.
 //!
 //! ```text
@@ -28,6 +30,8 @@ pub mod import;
 pub mod inspect;
 pub mod place;
 pub mod platform;
+pub mod provenance;
+pub mod rebuild;
 pub mod recipe;
 pub mod record;
 pub mod rootfs;
@@ -42,13 +46,16 @@ pub mod verify;
 pub use error::ImageError;
 pub use export::{Exported, export, export_to, export_to_writer};
 pub use history::{HistoryRow, history};
-pub use image::{LayerBlob, StoredImage};
+pub use image::{LayerBlob, NewImage, StoredImage};
 pub use import::{ImportOptions, import, import_place};
 pub use inspect::{Inspect, InspectLayer, inspect};
 pub use place::{ParsePlaceError, Place};
 pub use platform::{ParsePlatformError, Platform};
-pub use recipe::{Compacted, LayerForm, compact, keep_at_hand, layer_form};
-pub use rootfs::{RootfsOptions, import_rootfs};
+pub use provenance::{Provenance, ProvenanceError, provenance};
+pub use recipe::{
+    Compacted, LayerForm, RecipeUsage, compact, keep_at_hand, layer_form, recipe_usage, recognise,
+};
+pub use rootfs::{RootfsOptions, import_rootfs, put_rootfs};
 pub use store_image::{
     ImageSummary, find, find_digest, find_for, find_text, holders, list, names_of, put_image,
     remember_choice, tag, untag,

@@ -109,8 +109,8 @@ fn replace(
     if let Some(recipe) = session.recipe_of(&layer.digest)? {
         return Ok(Some(recipe));
     }
-    let lower = number.checked_sub(1).and_then(|below| record.trees.get(below));
-    let recipe = make(session, layer, lower)?;
+    let trees = (number.checked_sub(1).and_then(|below| record.trees.get(below)), record.trees.get(number));
+    let recipe = make(session, layer, trees)?;
     match recipe {
         Some(_) => {
             done.recipes += 1;
@@ -125,7 +125,7 @@ fn replace(
 fn make(
     session: &Session,
     layer: &LayerBlob,
-    lower: Option<&TreeId>,
+    (lower, upper): (Option<&TreeId>, Option<&TreeId>),
 ) -> Result<Option<ObjectId>, ImageError> {
     let blob = |error| ImageError::blob(layer.digest, error);
     let mut head = Vec::new();
@@ -146,7 +146,7 @@ fn make(
             parts,
             tar: tar.clone(),
         };
-        if let Some(object) = prove(session, recipe)? {
+        if let Some(object) = prove(session, recipe, upper)? {
             return Ok(Some(object));
         }
     }
@@ -180,10 +180,14 @@ fn split(
 ///
 /// What the recipe needs is made durable first, and the trial reads it back from the store. It is compared with the blob piece
 /// by piece, so that a wrong recipe is soon known to be one.
-fn prove(session: &Session, recipe: Recipe) -> Result<Option<ObjectId>, ImageError> {
+fn prove(session: &Session, recipe: Recipe, upper: Option<&TreeId>) -> Result<Option<ObjectId>, ImageError> {
     let Ok(bytes) = recipe.encode() else { return Ok(None) };
     let (digest, size) = (recipe.digest, recipe.size);
-    let object = session.put(&bytes, &recipe.edges())?;
+    let mut edges = recipe.edges();
+    if let Some(tree) = upper {
+        edges = recipe::cover(&edges, tree, session)?;
+    }
+    let object = session.put(&bytes, &edges)?;
     session.commit()?;
     let (mut original, _) = session.open_blob(&digest)?;
     let mut hasher = Hasher::new();
@@ -268,6 +272,41 @@ fn recipe_of(session: &Session, digest: &Digest) -> Result<Option<(Recipe, Objec
     Ok(Some((recipe, object)))
 }
 
+/// Which encoder made a layer's blob; `None` when no known one gives these bytes.
+///
+/// It is proved: the whole blob is made again from its own tar stream, and compared. Nothing is kept.
+///
+/// # Errors
+/// What the store says, and [`ImageError::CorruptBlob`] and the like when the blob is damaged.
+pub fn recognise(session: &Session, layer: &LayerBlob) -> Result<Option<Encoder>, ImageError> {
+    if let Some((recipe, _)) = recipe_of(session, &layer.digest)? {
+        return Ok(recipe.encoders().first().copied());
+    }
+    let failed = |error| ImageError::blob(layer.digest, error);
+    let mut head = Vec::new();
+    let (reader, _) = session.open_blob(&layer.digest)?;
+    reader.take(HEAD as u64).read_to_end(&mut head).map_err(failed)?;
+    let encoders = recipe::candidates(&head);
+    if encoders.is_empty() {
+        return Ok(None);
+    }
+    let framing = Framing::default();
+    let (reader, _) = session.open_blob(&layer.digest)?;
+    let mut plain = decode::open_framed(reader, DECODE, Some(framing.clone())).map_err(failed)?;
+    io::copy(&mut plain, &mut io::sink()).map_err(failed)?;
+    for encoder in encoders {
+        let Some(parts) = framing.parts(encoder) else { continue };
+        let (reader, _) = session.open_blob(&layer.digest)?;
+        let plain = decode::open(reader, DECODE).map_err(failed)?;
+        let (mut original, _) = session.open_blob(&layer.digest)?;
+        let mut made = recipe::encoded(parts, plain);
+        if same(&mut made, &mut original, &mut Hasher::new()).map_err(failed)? {
+            return Ok(Some(encoder));
+        }
+    }
+    Ok(None)
+}
+
 /// How a layer's blob can be given out.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct LayerForm {
@@ -299,3 +338,6 @@ pub fn layer_form(session: &Session, layer: &LayerBlob) -> Result<LayerForm, Ima
 
 #[cfg(test)]
 mod tests;
+mod usage;
+
+pub use usage::{RecipeUsage, recipe_usage};

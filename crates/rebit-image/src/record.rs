@@ -6,8 +6,10 @@ use serde::{Deserialize, Serialize};
 
 use crate::LayerBlob;
 
-/// The version this program writes and reads.
-pub(crate) const VERSION: u32 = 1;
+/// The latest version this program writes and reads.
+pub(crate) const VERSION: u32 = 2;
+/// The version without a provenance, which every version of this program reads.
+const PLAIN: u32 = 1;
 /// Most layers of an image.
 pub(crate) const MAX_LAYERS: usize = 1024;
 /// Largest record that is read.
@@ -38,6 +40,8 @@ struct Document {
     manifest: Stored,
     config: Stored,
     layers: Vec<StoredLayer>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    provenance: Option<ObjectId>,
     trees: Vec<TreeId>,
 }
 
@@ -48,6 +52,8 @@ pub struct ImageRecord {
     pub(crate) config: Stored,
     pub(crate) layers: Vec<LayerBlob>,
     pub(crate) trees: Vec<TreeId>,
+    /// The document that says how the image was made.
+    pub(crate) provenance: Option<ObjectId>,
 }
 
 /// Why bytes are not an image record.
@@ -90,10 +96,13 @@ impl ImageRecord {
         let malformed = |source| RecordError::Malformed { source };
         // The version first: a later one may have other fields.
         let Version { rebit_image: version } = serde_json::from_slice(bytes).map_err(malformed)?;
-        if version != VERSION {
+        if version != PLAIN && version != VERSION {
             return Err(RecordError::Version { version });
         }
         let document: Document = serde_json::from_slice(bytes).map_err(malformed)?;
+        if (version == VERSION) != document.provenance.is_some() {
+            return Err(RecordError::Version { version });
+        }
         let (layers, trees) = (document.layers.len(), document.trees.len());
         if layers != trees || layers > MAX_LAYERS {
             return Err(RecordError::Counts { layers, trees });
@@ -110,6 +119,7 @@ impl ImageRecord {
             config: document.config,
             layers: layers.collect(),
             trees: document.trees,
+            provenance: document.provenance,
         })
     }
 
@@ -126,11 +136,13 @@ impl ImageRecord {
             size: layer.size,
         });
         json::to_canonical(&Document {
-            rebit_image: VERSION,
+            // Only where it is needed, so that earlier versions of this program read the others.
+            rebit_image: if self.provenance.is_some() { VERSION } else { PLAIN },
             manifest: self.manifest.clone(),
             config: self.config.clone(),
             layers: layers.collect(),
             trees: self.trees.clone(),
+            provenance: self.provenance,
         })
     }
 
@@ -140,6 +152,7 @@ impl ImageRecord {
         let mut edges = vec![self.manifest.object, self.config.object];
         edges.extend(self.layers.iter().map(|layer| layer.object));
         edges.extend(self.trees.iter().map(TreeId::object));
+        edges.extend(self.provenance);
         edges.sort_unstable();
         edges.dedup();
         edges
@@ -163,7 +176,20 @@ mod tests {
                 object: ObjectId::of(b"gz"),
             }],
             trees: vec![TreeId([1; 32])],
+            provenance: None,
         }
+    }
+
+    /// I-44.
+    #[test]
+    fn a_record_with_a_provenance_is_of_version_2() {
+        let record = ImageRecord { provenance: Some(ObjectId::of(b"p")), ..record() };
+        let text = String::from_utf8(record.encode().unwrap()).unwrap();
+        assert!(text.contains(r#""rebit_image":2"#), "{text}");
+        assert_eq!(ImageRecord::decode(text.as_bytes()).unwrap(), record);
+        assert_eq!(record.edges().len(), 5);
+        let wrong = text.replace(r#""rebit_image":2"#, r#""rebit_image":1"#);
+        assert!(matches!(ImageRecord::decode(wrong.as_bytes()), Err(RecordError::Version { version: 1 })));
     }
 
     #[test]
@@ -181,8 +207,8 @@ mod tests {
         let decode = |text: &str| ImageRecord::decode(text.as_bytes()).unwrap_err();
         assert!(matches!(decode("{"), RecordError::Malformed { .. }));
         assert!(matches!(decode(&text.replace("\"trees\"", "\"treez\"")), RecordError::Malformed { .. }));
-        let later = r#"{"rebit_image":2,"new":true}"#;
-        assert!(matches!(decode(later), RecordError::Version { version: 2 }));
+        let later = r#"{"rebit_image":3,"new":true}"#;
+        assert!(matches!(decode(later), RecordError::Version { version: 3 }));
         let tree = format!("\"{}\"", TreeId([1; 32]));
         assert!(matches!(decode(&text.replace(&tree, "")), RecordError::Counts { layers: 1, trees: 0 }));
     }

@@ -15,7 +15,7 @@ use rebit_store::Session;
 
 use crate::import::DECODE;
 use crate::time::rfc3339;
-use crate::{ImageError, LayerBlob, Platform, StoredImage, put_image};
+use crate::{ImageError, LayerBlob, NewImage, Platform, StoredImage, put_image};
 
 /// How a root file system becomes an image.
 #[derive(Debug, Clone)]
@@ -65,7 +65,21 @@ pub fn import_rootfs(
 ) -> Result<StoredImage, ImageError> {
     let mut plain = decode::open(reader, options.decode).map_err(|source| ImageError::Input { source })?;
     let read = read_layer(&mut plain, &Tree::new(), session, &ReadOptions::archive());
-    let mut tree = read.map_err(|source| ImageError::Rootfs { source })?.tree;
+    let tree = read.map_err(|source| ImageError::Rootfs { source })?.tree;
+    put_rootfs(session, tree, CREATED_BY, names, options)
+}
+
+/// Makes an image of one layer that holds `tree`. `created_by` is the line of its history.
+///
+/// # Errors
+/// As [`import_rootfs`].
+pub fn put_rootfs(
+    session: &Session,
+    mut tree: Tree,
+    created_by: &str,
+    names: &[Reference],
+    options: &RootfsOptions,
+) -> Result<StoredImage, ImageError> {
     tree.set_mtimes(options.epoch);
     let tree_id = tree.store(session)?;
     let encode =
@@ -78,15 +92,16 @@ pub fn import_rootfs(
         media_type: options.compression.layer_media_type(),
         object: session.put_composite(&encoded.digest, encoded.size, &encoded.parts)?,
     };
-    let config = Raw::write("config", config(&layer, options))?;
+    let config = Raw::write("config", config(&layer, created_by, options))?;
     let manifest = write_manifest(
         descriptor(MediaType::ImageConfig, config.digest(), config.size()),
         vec![descriptor(layer.media_type.clone(), layer.digest, layer.size)],
     )?;
-    put_image(session, manifest, config, &[layer], &[tree_id], names, options.now)
+    let new = NewImage { manifest, config, layers: &[layer], trees: &[tree_id], provenance: None };
+    put_image(session, new, names, options.now)
 }
 
-fn config(layer: &LayerBlob, options: &RootfsOptions) -> ImageConfig {
+fn config(layer: &LayerBlob, created_by: &str, options: &RootfsOptions) -> ImageConfig {
     let created = rfc3339(options.epoch);
     let mut config = ImageConfig::scratch(&options.platform.architecture, &options.platform.os);
     config.variant.clone_from(&options.platform.variant);
@@ -95,7 +110,7 @@ fn config(layer: &LayerBlob, options: &RootfsOptions) -> ImageConfig {
     config.rootfs.diff_ids.push(layer.diff_id);
     config.history.push(History {
         created: Some(created),
-        created_by: Some(CREATED_BY.to_owned()),
+        created_by: Some(created_by.to_owned()),
         ..History::default()
     });
     config

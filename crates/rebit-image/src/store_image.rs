@@ -14,7 +14,7 @@ use rebit_store::{Ref, Session, Store};
 use serde::Serialize;
 
 use crate::record::{ImageRecord, MAX_LAYERS, MAX_RECORD, Stored};
-use crate::{ImageError, LayerBlob, Platform, StoredImage};
+use crate::{ImageError, LayerBlob, NewImage, Platform, StoredImage};
 
 /// The fewest digits by which an image may be named.
 const MIN_DIGITS: usize = 4;
@@ -200,7 +200,14 @@ fn load(session: &Session, found: &Ref) -> Result<StoredImage, ImageError> {
     }
     let manifest = Raw::parse("manifest", session.read_blob(&record.manifest.digest, MAX_DOCUMENT)?)?;
     let config = Raw::parse("config", session.read_blob(&record.config.digest, MAX_DOCUMENT)?)?;
-    Ok(StoredImage { manifest, config, layers: record.layers, trees: record.trees, root: found.root })
+    Ok(StoredImage {
+        manifest,
+        config,
+        layers: record.layers,
+        trees: record.trees,
+        provenance: record.provenance,
+        root: found.root,
+    })
 }
 
 /// Stores an image whose layers and trees are in the store already, and names it.
@@ -209,18 +216,20 @@ fn load(session: &Session, found: &Ref) -> Result<StoredImage, ImageError> {
 /// image is kept only as long as the session lives.
 ///
 /// # Errors
-/// [`ImageError::Inconsistent`] when manifest, config, `layers` and `trees` do not fit together;
+/// [`ImageError::Inconsistent`] when manifest, config, layers and trees do not fit together;
 /// [`ImageError::Store`] when the store fails, or a layer or tree is not there.
 pub fn put_image(
     session: &Session,
-    manifest: Raw<ImageManifest>,
-    config: Raw<ImageConfig>,
-    layers: &[LayerBlob],
-    trees: &[TreeId],
+    image: NewImage<'_>,
     names: &[Reference],
     now: SystemTime,
 ) -> Result<StoredImage, ImageError> {
+    let NewImage { manifest, config, layers, trees, provenance } = image;
     check(&manifest, &config, layers, trees)?;
+    let provenance = match provenance {
+        Some(document) => Some(session.put(document, &[])?),
+        None => known_provenance(session, &manifest.digest(), names)?,
+    };
     let (config_digest, config_object) = session.put_blob(config.bytes(), &[])?;
     let (manifest_digest, manifest_object) = session.put_blob(manifest.bytes(), &[])?;
     let record = ImageRecord {
@@ -228,6 +237,7 @@ pub fn put_image(
         config: Stored { digest: config_digest, object: config_object },
         layers: layers.to_vec(),
         trees: trees.to_vec(),
+        provenance,
     };
     let bytes = record.encode().map_err(|error| ImageError::Inconsistent {
         manifest: manifest.digest(),
@@ -240,7 +250,27 @@ pub fn put_image(
     for name in names {
         session.set_ref(&name.to_string(), &manifest.digest(), &root, now)?;
     }
-    Ok(StoredImage { manifest, config, layers: layers.to_vec(), trees: trees.to_vec(), root })
+    Ok(StoredImage { manifest, config, layers: layers.to_vec(), trees: trees.to_vec(), provenance, root })
+}
+
+/// What is known of how an image was made that goes by one of `names`: it does not get lost when the image is brought in again.
+fn known_provenance(
+    session: &Session,
+    manifest: &Digest,
+    names: &[Reference],
+) -> Result<Option<ObjectId>, ImageError> {
+    for name in names {
+        let found = session.store().get_ref(&name.to_string())?.filter(|found| found.digest == *manifest);
+        if let Some(found) = found
+            && session.contains(&found.root)?
+            && let Some(known) =
+                read_record(session.store(), &found.root)?.and_then(|record| record.provenance)
+            && session.contains(&known)?
+        {
+            return Ok(Some(known));
+        }
+    }
+    Ok(None)
 }
 
 /// Checks that the four views of an image agree.

@@ -9,6 +9,7 @@ pub(crate) mod deflate;
 
 use std::io;
 
+use decode::Format;
 use rebit_oci::manifest::Compression;
 
 /// Level of the gzip encoder. Chosen by measurement, see `docs/format/layer.md`.
@@ -61,6 +62,34 @@ pub(crate) fn deflate_segment(plain: &[u8]) -> io::Result<Vec<u8>> {
     member.truncate(end);
     member.drain(..GZIP_HEADER.min(end));
     Ok(member)
+}
+
+/// Decompresses what [`encode_segment`] gives, at most `limit` bytes: one member or one frame, which says how long it is. Returns the
+/// number of bytes; `plain` begins with them, and is made longer where it is too short, so that it can be used again.
+///
+/// # Errors
+/// Damage, and whatever is not exactly that: it is for [`decode`](mod@decode) then. Plain segments are not decompressed.
+pub fn decode_segment(format: Format, part: &[u8], limit: usize, plain: &mut Vec<u8>) -> io::Result<usize> {
+    let invalid = |reason: &'static str| io::Error::new(io::ErrorKind::InvalidData, reason);
+    let length = match format {
+        Format::Gzip => part.last_chunk().map(|length| u64::from(u32::from_le_bytes(*length))),
+        Format::Zstd => zstd::zstd_safe::get_frame_content_size(part).ok().flatten(),
+        Format::Plain | Format::Bzip2 | Format::Xz => None,
+    };
+    let length = length.and_then(|length| usize::try_from(length).ok()).filter(|length| *length <= limit);
+    let length = length.ok_or_else(|| invalid("the length of the segment is not known, or too large"))?;
+    if plain.len() < length {
+        plain.resize(length, 0);
+    }
+    let room = plain.get_mut(..length).unwrap_or_default();
+    let found = match format {
+        Format::Zstd => zstd::bulk::decompress_to_buffer(part, room)?,
+        _ => {
+            let found = gzip_v1::Decompressor::new().gzip_decompress(part, room);
+            found.map_err(|_| invalid("the member is damaged"))?
+        }
+    };
+    if found == length { Ok(length) } else { Err(invalid("the segment has another length")) }
 }
 
 fn zstd(plain: &[u8]) -> io::Result<Vec<u8>> {

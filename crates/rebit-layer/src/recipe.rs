@@ -10,19 +10,21 @@
 //! trying ([`candidates`]); that a recipe holds is proved by following it, before anything is dropped.
 //!
 //! * [`split`]: from a tar stream to scaffold and contents. [`open`](mod@open): the way back.
-//! * [`encoder`]: the encoders by name. [`framing`]: where members and frames of a blob begin and end.
+//! * [`cover`](mod@cover): what keeps the objects that a recipe refers to. [`encoder`]: the encoders by name. [`framing`]: where members and frames of a blob begin and end.
 //! * [`guess`]: which encoders may have made a blob.
 
+pub mod cover;
 pub mod encoder;
 pub mod framing;
 pub mod guess;
 pub mod open;
 pub mod split;
 
+pub use cover::cover;
 pub use encoder::Encoder;
 pub use framing::{Frame, Framing};
 pub use guess::candidates;
-pub use open::open;
+pub use open::{encoded, open};
 pub use split::{Split, Splitter};
 
 use rebit_oci::{DiffId, Digest, ObjectId};

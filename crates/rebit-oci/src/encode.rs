@@ -61,6 +61,19 @@ impl Preimage {
         bytes
     }
 
+    /// The BLAKE3 of the fields from `start` on, encoded: the identity of a part.
+    #[must_use]
+    pub fn part(&self, start: usize) -> CacheKey {
+        let mut hasher = blake3::Hasher::new();
+        for (name, value) in self.fields.iter().skip(start) {
+            for part in [name.as_bytes(), value] {
+                hasher.update(&(part.len() as u64).to_le_bytes());
+                hasher.update(part);
+            }
+        }
+        CacheKey(*hasher.finalize().as_bytes())
+    }
+
     /// The key: the BLAKE3 of [`encode`](Self::encode).
     #[must_use]
     pub fn key(&self) -> CacheKey {

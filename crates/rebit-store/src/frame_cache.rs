@@ -9,7 +9,7 @@ use crate::entry::{Entry, EntryError, EntryKind, MemberKind};
 use crate::pack::PackId;
 
 /// The most bytes of decoded frames that are kept.
-const LIMIT: usize = 32 << 20;
+const LIMIT: usize = 48 << 20;
 
 /// A frame with its payload decompressed.
 #[derive(Debug)]

@@ -38,9 +38,11 @@ use crate::store::Inner;
 use crate::{GcPlan, GcPolicy, GcReport, Ref, Store, StoreError};
 use crate::{checkout, journal, quota, refs, reserve, scratch};
 
+mod dense;
 mod evacuate;
 mod fit;
 pub(crate) mod mark;
+mod sketch;
 
 use mark::{Marked, Roots};
 
@@ -134,7 +136,11 @@ impl Store {
         inner
             .index
             .write("collect garbage", Durability::Full, |index| collect(index, inner, policy, report))?;
+        if policy.dense {
+            dense::run(self, report)?;
+        }
         evacuate::run(self, report)?;
+        inner.index.shrink(policy.dense)?;
         inner.index.checkpoint()
     }
 }

@@ -26,6 +26,8 @@ pub(crate) mod objects;
 
 const FILE: &str = "index.sqlite";
 const SCHEMA_VERSION: i64 = 1;
+/// The largest database that is written anew to shrink it: a copy is made in memory, since nothing is written outside the root.
+const SHRINKABLE: u64 = 128 << 20;
 const BUSY: Duration = Duration::from_secs(30);
 
 const SCHEMA: &str = "
@@ -267,6 +269,33 @@ impl Index {
         self.vfs.before_commit().map_err(|source| StoreError::io("commit to", &self.path, source))?;
         transaction.commit()?;
         Ok(result)
+    }
+
+    /// Gives back what the database holds no more: what is free of it if that is more than a quarter, and with `all` what its pages
+    /// have free, too. On a disk that is full, or while somebody writes, or when it is too large to be copied in memory, nothing happens.
+    pub(crate) fn shrink(&self, all: bool) -> Result<(), StoreError> {
+        self.read("shrink the database", |connection| {
+            let pages = |name| {
+                let query = format!("PRAGMA {name}");
+                connection.query_row(&query, [], |row| Ok(row.get::<_, i64>(0)?.cast_unsigned()))
+            };
+            let (free, count, size) = (pages("freelist_count")?, pages("page_count")?, pages("page_size")?);
+            let wanted = all || free > count / 4;
+            if !wanted || count.saturating_sub(free).saturating_mul(size) > SHRINKABLE {
+                return Ok(());
+            }
+            match connection.execute_batch("VACUUM") {
+                Err(error)
+                    if matches!(
+                        error.sqlite_error_code(),
+                        Some(ErrorCode::DiskFull | ErrorCode::DatabaseBusy)
+                    ) =>
+                {
+                    Ok(())
+                }
+                other => Ok(other?),
+            }
+        })
     }
 
     /// Folds the log into the database and cuts it; leaves what readers still need.

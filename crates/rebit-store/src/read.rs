@@ -133,6 +133,19 @@ pub(crate) fn open_blob<'a>(
     Ok((Box::new(VerifyReader::new(content, *digest, found.size)), found.size))
 }
 
+/// The objects that a blob is put together from, with their lengths; `None` when it is not.
+pub(crate) fn blob_parts(
+    source: &dyn Locate,
+    digest: &Digest,
+) -> Result<Option<Vec<(ObjectId, u64)>>, StoreError> {
+    match source.locate_blob(digest)? {
+        Some(found) if found.form == BlobForm::Composite => {
+            Ok(pieces::decode(&read_object(source, &found.object)?))
+        }
+        _ => Ok(None),
+    }
+}
+
 /// Reads a whole blob of at most `limit` bytes.
 pub(crate) fn read_blob(source: &dyn Locate, digest: &Digest, limit: u64) -> Result<Vec<u8>, StoreError> {
     let (mut reader, size) = open_blob(source, digest)?;

@@ -27,6 +27,7 @@ impl Store {
         inner.index.write("make the index anew", Durability::Full, |index| {
             index.execute_batch(
                 "DELETE FROM objects; DELETE FROM blobs; DELETE FROM stat_cache; DELETE FROM segments;
+                 DROP TABLE IF EXISTS dense;
                  UPDATE meta SET value = value + 1 WHERE name = 'generation';",
             )?;
             fill(index, &inner.root, &*inner.vfs, &inner.packs)

@@ -24,6 +24,9 @@ pub struct GcPolicy {
     pub max_total: Option<u64>,
     /// Evict every checkout that nobody holds.
     pub checkouts: bool,
+    /// Write what the packs hold anew where that was not done before: compressed harder, in larger frames, what is nearly the same side
+    /// by side. Takes as much time as compressing it at zstd's level 9, and 512 MiB of disk in passing.
+    pub dense: bool,
     /// Refs that are deleted first, unless they were set anew since.
     pub drop_refs: Vec<Ref>,
 }

@@ -197,6 +197,14 @@ impl Session {
         read::open_blob(self, digest)
     }
 
+    /// The objects that a blob is put together from, in order, with their lengths; `None` when it is kept in another form.
+    ///
+    /// # Errors
+    /// What the index says, and [`StoreError::CorruptObject`].
+    pub fn blob_parts(&self, digest: &Digest) -> Result<Option<Vec<(ObjectId, u64)>>, StoreError> {
+        read::blob_parts(self, digest)
+    }
+
     /// As [`Store::stat_blob`], and sees what this session has put; what it finds stays for the session.
     ///
     /// # Errors

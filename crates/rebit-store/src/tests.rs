@@ -12,6 +12,7 @@ mod checkouts;
 mod collect;
 mod contract;
 mod damage;
+mod dense;
 mod faults;
 mod layout;
 mod processes;

@@ -183,6 +183,11 @@ pub(crate) fn processors() -> usize {
     std::thread::available_parallelism().map_or(1, std::num::NonZeroUsize::get)
 }
 
+/// The directory for temporary files.
+pub(crate) fn temporary_directory() -> PathBuf {
+    env::temp_dir()
+}
+
 /// Directories for temporary files that may be on different file systems.
 pub(crate) fn temporary_directories() -> Vec<PathBuf> {
     ["/dev/shm".into(), env::temp_dir(), "/tmp".into(), "/var/tmp".into()].into()

@@ -117,6 +117,17 @@ from_error!(
     serde_json::Error,
 );
 
+impl From<rebit_distro::DistroError> for CommandError {
+    fn from(error: rebit_distro::DistroError) -> Self {
+        let hint = hint_of(&error);
+        let text = Self::new(&error);
+        match hint {
+            Some(hint) => text.hint(hint),
+            None => text,
+        }
+    }
+}
+
 impl From<rebit_store::StoreError> for CommandError {
     fn from(error: rebit_store::StoreError) -> Self {
         let hint = store_hint(&error);
@@ -138,6 +149,7 @@ pub(crate) fn hint_of(error: &(dyn Error + 'static)) -> Option<std::borrow::Cow<
         let hint = hint.or_else(|| error.downcast_ref::<rebit_build::RemoteError>().and_then(remote_hint));
         let hint = hint.or_else(|| error.downcast_ref().and_then(crate::network::http_hint));
         let hint = hint.or_else(|| error.downcast_ref().and_then(crate::network::git_hint));
+        let hint = hint.or_else(|| error.downcast_ref().and_then(crate::assembly::hint));
         if let Some(hint) = hint {
             return Some(hint.into());
         }

@@ -2,7 +2,6 @@
 
 use std::path::PathBuf;
 
-use clap::builder::TypedValueParser as _;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 use rebit_build::SnapshotterKind;
@@ -10,11 +9,15 @@ use rebit_build::SnapshotterKind;
 mod cache;
 mod check;
 mod compare;
+mod distro;
+mod means;
 mod registry;
 
 pub(crate) use cache::{Cache, CacheCommand};
 pub(crate) use check::Check;
-pub(crate) use compare::{Diff, Verify};
+pub(crate) use compare::{Accept, Diff, Verify};
+pub(crate) use distro::{Image, ImageBuild, ImageCommand, Lock};
+pub(crate) use means::BuildMeans;
 pub(crate) use registry::{Copy, Login, Logout, Pull, PullFlag, Push, Tags};
 
 /// Builds container images to the same bits every time, on any machine, and proves it.
@@ -51,6 +54,10 @@ pub(crate) enum Command {
     Fixers(FixersFlags),
     /// Open a shell in what a failed RUN step left.
     Debug(Debug),
+    /// Assemble images from Debian packages, without a registry.
+    Image(Image),
+    /// Pin the packages that images are assembled from.
+    Lock(Lock),
     /// Bring an image, or a root file system, into the store.
     Import(Import),
     /// Write an image to an OCI layout or an archive.
@@ -79,8 +86,8 @@ pub(crate) enum Command {
     Rm(Rm),
     /// Run a program in an image.
     Run(Run),
-    /// Recompute every digest of an image.
-    Verify(Verify),
+    /// Recompute every digest of an image; or build it again from its sources and say what is the same.
+    Verify(Box<Verify>),
     /// Say why two images are not the same; ends with 0 when they are, 1 when not, 2 in trouble.
     Diff(Diff),
     /// Show, remove or carry what RUN --mount=type=cache keeps.
@@ -104,6 +111,8 @@ pub(crate) enum Command {
 pub(crate) struct Build {
     #[command(flatten)]
     pub(crate) source: BuildSource,
+    #[command(flatten)]
+    pub(crate) means: BuildMeans,
     /// Name the image; may be given more than once.
     #[arg(short, long = "tag", value_name = "NAME[:TAG]")]
     pub(crate) tags: Vec<String>,
@@ -125,27 +134,9 @@ pub(crate) struct Build {
     /// Do not use what is known of earlier builds for these stages.
     #[arg(long, value_name = "STAGE,…")]
     pub(crate) no_cache_filter: Vec<String>,
-    /// Add an annotation to the image's manifest.
-    #[arg(long = "annotation", value_name = "NAME=VALUE")]
-    pub(crate) annotations: Vec<String>,
-    /// Let RUN --mount=type=secret use a secret; id=NAME[,src=FILE|,env=VARIABLE].
-    #[arg(long = "secret", value_name = "id=NAME[,src=FILE]")]
-    pub(crate) secrets: Vec<String>,
-    /// Let RUN --mount=type=ssh use an SSH agent: default, or NAME=SOCKET.
-    #[arg(long = "ssh", value_name = "default|NAME=SOCKET")]
-    pub(crate) agents: Vec<String>,
-    /// How many stages are built at the same time [default: the number of processors].
-    #[arg(short, long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..).map(usize::from))]
-    pub(crate) jobs: Option<usize>,
     /// How root file systems are put together: of EROFS images where the host mounts them, or of directories. It shows in no digest.
     #[arg(long, env = "REBIT_SNAPSHOTTER", value_name = "auto|overlayfs|erofs", value_parser = parse_snapshotter, default_value = "auto", hide_default_value = true, hide_env_values = true)]
     pub(crate) snapshotter: SnapshotterKind,
-    /// How layers are compressed.
-    #[arg(long, value_enum, default_value_t)]
-    pub(crate) compression: CompressionFlag,
-    /// How progress is shown.
-    #[arg(long, value_enum, default_value_t, value_name = "HOW")]
-    pub(crate) progress: ProgressFlag,
     /// Print the digest only.
     #[arg(short, long)]
     pub(crate) quiet: bool,
@@ -157,8 +148,8 @@ pub(crate) struct Build {
     pub(crate) metadata_file: Option<PathBuf>,
 }
 
-/// What `build` and `plan` have in common: the input.
-#[derive(Debug, Args)]
+/// What `build`, `plan`, `check` and `verify --rebuild` have in common: the input.
+#[derive(Debug, Clone, Args)]
 pub(crate) struct BuildSource {
     /// What COPY and ADD read from: a directory, a tar archive, a git repository (URL[#REF[:DIR]]), the URL of an archive or Dockerfile, or - for one on standard input.
     #[arg(value_name = "CONTEXT")]
@@ -205,6 +196,9 @@ pub(crate) struct BuildSource {
     /// Fix what RUN steps are known to leave behind, besides what rebit.toml says; `none` leaves that aside, and `rebit fixers` says more.
     #[arg(long = "fix", value_name = "FIXER,…", value_delimiter = ',', value_parser = fixer_names(), hide_possible_values = true)]
     pub(crate) fix: Vec<String>,
+    /// The epoch, in place of that of the environment.
+    #[arg(skip)]
+    pub(crate) epoch: Option<i64>,
 }
 
 /// The names that `--fix` takes.
@@ -319,6 +313,12 @@ pub(crate) struct History {
     /// The image.
     #[arg(value_name = "IMAGE")]
     pub(crate) image: String,
+    /// Show what each step read, ran and wrote, of an image that was built here.
+    #[arg(long)]
+    pub(crate) provenance: bool,
+    /// Print the provenance document's bytes as they are.
+    #[arg(long, requires = "provenance", conflicts_with = "json")]
+    pub(crate) raw: bool,
     /// Print JSON.
     #[arg(long)]
     pub(crate) json: bool,
@@ -384,7 +384,7 @@ pub(crate) struct Gc {
     #[arg(long)]
     pub(crate) checkouts: bool,
     /// Keep layers as recipes that were not imported, built or exported within this time [default: any time]: their blobs go, and are
-    /// made anew from the files when they are wanted.
+    /// made anew from the files when they are wanted. What stays is written anew, compressed harder.
     #[arg(long, value_name = "TIME", value_parser = parse_time, num_args = 0..=1, require_equals = true, default_missing_value = "0")]
     pub(crate) recipes: Option<std::time::Duration>,
     /// Say what would be removed, and remove nothing.
@@ -465,6 +465,17 @@ pub(crate) enum ContextModes {
     Keep,
     /// 0755 for directories and executable files, 0644 for others.
     Executable,
+}
+
+impl ContextModes {
+    /// The word of the command line.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Shared => "shared",
+            Self::Keep => "keep",
+            Self::Executable => "executable",
+        }
+    }
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]

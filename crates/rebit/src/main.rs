@@ -3,6 +3,8 @@
 //! Only this crate looks at the terminal, the home directory, the environment and the clock, and only here errors become words, hints
 //! and exit codes. Standard output is data; everything said to people goes to standard error.
 
+mod apt;
+mod assembly;
 mod command;
 mod diagnostics;
 mod environment;
@@ -15,6 +17,7 @@ mod project;
 mod registry;
 mod settings;
 mod signal;
+mod temporary;
 
 use std::process::ExitCode;
 
@@ -61,12 +64,17 @@ fn run(flags: &Flags) -> Result<(), CommandError> {
 
 /// Commands that make or remove files of other owners.
 fn needs_namespace(command: &Command) -> bool {
+    if let Command::Verify(verify) = command {
+        return verify.rebuild;
+    }
     matches!(
         command,
         Command::Build(_)
             | Command::Check(_)
             | Command::Run(_)
             | Command::Debug(_)
+            | Command::Image(_)
+            | Command::Lock(_)
             | Command::Cache(_)
             | Command::Gc(_)
             | Command::Du(_)

@@ -74,6 +74,11 @@ pub(crate) fn size(bytes: u64) -> String {
     format!("{value:.digits$} {unit}")
 }
 
+/// How many of something: `1 file`, `2 files`.
+pub(crate) fn count(number: u64, one: &str, more: &str) -> String {
+    format!("{number} {}", if number == 1 { one } else { more })
+}
+
 /// How long ago a time is, in the largest unit of which there is more than one.
 pub(crate) fn ago(time: SystemTime, now: SystemTime) -> String {
     let seconds = now.duration_since(time).map_or(0, |age| age.as_secs());

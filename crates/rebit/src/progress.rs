@@ -15,7 +15,7 @@ use serde_json::json;
 
 use crate::error::printable;
 use crate::flags::ProgressFlag;
-use crate::output::{cut, size};
+use crate::output::{count, cut, size};
 use live::Live;
 pub(crate) use transfer::{Moving, Transfer};
 
@@ -195,7 +195,12 @@ impl Progress for Reporter {
         }
         match event {
             Event::ContextRead { entries, bytes, files_read } => {
-                self.note(&format!("context: {entries} entries, {}, {files_read} files read", size(bytes)));
+                self.note(&format!(
+                    "context: {}, {}, {} read",
+                    count(entries, "entry", "entries"),
+                    size(bytes),
+                    count(files_read, "file", "files")
+                ));
             }
             Event::ContextNotice { text } => self.note(&format!("note: context: {text}")),
             Event::Fetching { id, text } => self.note(&format!("{}: {}", self.label(id).1, printable(text))),

@@ -8,12 +8,15 @@ pub(crate) const FILE: &str = "rebit.toml";
 pub(crate) const LIMIT: u64 = 1 << 20;
 
 /// What the file says.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Project {
     /// What every build of the project has.
     #[serde(default)]
     pub(crate) build: BuildSettings,
+    /// `[image.NAME]`: recipes of images, which `rebit_distro` reads.
+    #[serde(default, rename = "image")]
+    _images: serde::de::IgnoredAny,
 }
 
 /// `[build]`
@@ -45,6 +48,7 @@ mod tests {
             let error = Project::parse(text).unwrap_err();
             assert!(error.contains(expected), "{error}");
         };
+        assert_eq!(fix("[build]\nfix = [\"pyc\"]\n[image.x]\ndebian = {}\n"), ["pyc"]);
         check("[build]\nfixx = []", "unknown field `fixx`");
         check("[bild]", "unknown field `bild`");
         check("[build]\nfix = \"pyc\"", "expected a sequence");

@@ -159,8 +159,8 @@ impl Fixers {
         self.0.is_empty()
     }
 
-    /// What steps are keyed by.
-    pub(crate) fn key(&self) -> impl Iterator<Item = String> {
+    /// `NAME VERSION` of each: what steps are keyed by.
+    pub fn key(&self) -> impl Iterator<Item = String> {
         self.iter().map(|fixer| format!("{} {}", fixer.name, fixer.version))
     }
 }

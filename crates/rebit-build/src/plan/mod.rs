@@ -92,6 +92,8 @@ pub trait Bases {
 pub struct Planned {
     /// The plan.
     pub graph: Graph,
+    /// Build arguments that an `ARG` of a needed stage takes, but for those of the proxy family.
+    pub used_build_args: BTreeMap<String, String>,
     /// Build arguments that no `ARG` of a needed stage takes.
     pub unused_build_args: Vec<String>,
 }
@@ -116,13 +118,18 @@ pub fn plan(file: &Dockerfile, options: &PlanOptions, bases: &dyn Bases) -> Resu
             && !matches!(name.as_str(), "SOURCE_DATE_EPOCH" | KEEP_GIT_DIR)
     };
     let unused_build_args = options.build_args.keys().filter(unused).cloned().collect();
+    let used = |(name, _): &(&String, &String)| {
+        planner.used_args.contains(*name) && !scope::PROXY_ARGS.contains(&name.as_str())
+    };
+    let used_build_args = options.build_args.iter().filter(used);
+    let used_build_args = used_build_args.map(|(name, value)| (name.clone(), value.clone())).collect();
     let graph = Graph {
         stages,
         platform: options.platform.clone(),
         epoch: planner.epoch,
         fixers: options.fixers.clone(),
     };
-    Ok(Planned { graph, unused_build_args })
+    Ok(Planned { graph, used_build_args, unused_build_args })
 }
 
 pub(super) struct Planner<'a> {

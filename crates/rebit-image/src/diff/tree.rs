@@ -98,6 +98,29 @@ pub fn same(a: &TreeSide<'_>, b: &TreeSide<'_>) -> Result<bool, LoadError> {
     Ok(x.directory == y.directory && x.groups == y.groups && x.metadata.same_but_mtime(&y.metadata))
 }
 
+/// What a tree has at a path; only the directories above it are read.
+///
+/// # Errors
+/// As [`changes`].
+pub fn node_at(side: &TreeSide<'_>, path: &TreePath) -> Result<Option<Node>, LoadError> {
+    let mut found = TreeChanges::default();
+    let mut walk = Walk { a: side, b: side, times: true, visited: 0, found: &mut found };
+    let root = walk.root(side)?;
+    if path.is_root() {
+        return Ok(Some(Node::directory(root.metadata)));
+    }
+    let mut directory = Some(root.directory);
+    let mut node = None;
+    for name in path.as_bytes().split(|byte| *byte == b'/') {
+        let Some(object) = directory else { return Ok(None) };
+        let Some(entry) = walk.entries(side, &TreePath::root(), object)?.remove(name) else {
+            return Ok(None);
+        };
+        (directory, node) = (entry.directory, Some(entry.node));
+    }
+    Ok(node)
+}
+
 struct Walk<'a> {
     a: &'a TreeSide<'a>,
     b: &'a TreeSide<'a>,

@@ -37,7 +37,8 @@ pub use store_source::StoreSource;
 
 use rebit_oci::config::ImageConfig;
 use rebit_oci::manifest::{ImageManifest, MediaType};
-use rebit_oci::{Digest, Raw};
+use rebit_oci::object::ObjectSource;
+use rebit_oci::{Digest, ObjectId, Raw};
 
 use crate::{ImageError, Platform};
 
@@ -58,6 +59,20 @@ pub struct Offer {
     pub name: Option<String>,
 }
 
+/// A blob as objects, in order, with their lengths.
+pub struct Parts<'a> {
+    /// Who has them.
+    pub objects: &'a (dyn ObjectSource + Sync),
+    /// Which they are.
+    pub list: Vec<(ObjectId, u64)>,
+}
+
+impl std::fmt::Debug for Parts<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Parts").field("list", &self.list).finish_non_exhaustive()
+    }
+}
+
 /// Where images come from.
 pub trait Source: Sync {
     /// The place in words, for messages.
@@ -74,6 +89,14 @@ pub trait Source: Sync {
     /// # Errors
     /// When looking fails.
     fn stat(&self, digest: &Digest) -> Result<Option<u64>, ImageError>;
+
+    /// The objects that a blob is put together from, where that is how it is kept.
+    ///
+    /// # Errors
+    /// When looking fails.
+    fn parts(&self, _digest: &Digest) -> Result<Option<Parts<'_>>, ImageError> {
+        Ok(None)
+    }
 
     /// Opens a blob of `size` bytes. The reader fails at its end unless the bytes are those of `digest`.
     ///

@@ -7,7 +7,7 @@ use rebit_oci::manifest::MediaType;
 use rebit_store::Session;
 
 use super::layout_source::check_size;
-use super::{ImageDocuments, Offer, Source};
+use super::{ImageDocuments, Offer, Parts, Source};
 use crate::{ImageError, StoredImage};
 
 /// One image of the store.
@@ -50,6 +50,11 @@ impl Source for StoreSource<'_> {
 
     fn stat(&self, digest: &Digest) -> Result<Option<u64>, ImageError> {
         Ok(self.session.stat_blob(digest)?.map(|stat| stat.size))
+    }
+
+    fn parts(&self, digest: &Digest) -> Result<Option<Parts<'_>>, ImageError> {
+        let list = self.session.blob_parts(digest)?;
+        Ok(list.map(|list| Parts { objects: self.session, list }))
     }
 
     fn open(&self, digest: &Digest, size: u64) -> Result<Box<dyn Read + Send + '_>, ImageError> {

@@ -5,10 +5,10 @@ use std::io;
 
 use rebit_layer::codec::decode::{self, DecodeLimits, Format};
 use rebit_oci::config::ImageConfig;
-use rebit_oci::digest::HashingReader;
 use rebit_oci::manifest::{self, Compression, Descriptor, ImageIndex, ImageManifest, Kind, MediaType};
 use rebit_oci::{DiffId, Digest, Raw};
 
+use super::hash;
 use super::{Finding, MAX_FINDINGS, VerifiedImage, VerifyError, VerifyReport};
 use crate::transport::{MAX_DEPTH, Offer, Source, read_blob};
 use crate::{ImageError, Platform};
@@ -311,7 +311,15 @@ impl Check {
         let read = match self.layers.get(&layer.digest) {
             Some(known) => *known,
             None => {
-                let read = self.note_blob(layer.digest, read_layer(source, layer))?;
+                // What is not as it should be is looked at again, for the words.
+                let whole = match diff_id {
+                    Some(diff_id) => hash::segments(source, &layer.digest, layer.size, diff_id)?,
+                    None => None,
+                };
+                let read = match whole {
+                    Some(format) => diff_id.map(|diff_id| (diff_id, format)),
+                    None => self.note_blob(layer.digest, read_layer(source, layer))?,
+                };
                 if self.seen.insert(layer.digest) && read.is_some() {
                     self.count(layer.size);
                 }
@@ -372,8 +380,7 @@ fn read_layer(source: &dyn Source, layer: &Found) -> Result<(DiffId, Format), Im
     let mut reader = source.open(&layer.digest, layer.size)?;
     let plain = decode::open(&mut reader, DECODE).and_then(|decoder| {
         let format = decoder.format();
-        let (digest, _) = HashingReader::new(decoder).finish()?;
-        Ok((DiffId(digest), format))
+        Ok((DiffId(hash::elsewhere(decoder)?), format))
     });
     // Damage of the blob explains whatever the decoder met.
     io::copy(&mut reader, &mut io::sink()).map_err(|error| ImageError::blob(layer.digest, error))?;

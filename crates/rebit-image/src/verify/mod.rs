@@ -3,6 +3,7 @@
 mod archive;
 mod check;
 mod docker;
+mod hash;
 mod layout;
 
 use std::sync::Arc;

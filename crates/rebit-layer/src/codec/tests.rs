@@ -124,3 +124,18 @@ fn go_reads_the_gzip_blobs() {
     let (plain, blob) = parts(Compression::Gzip, &[10, 1_200_000, 600_000]);
     assert!(through(&[binary.to_str().unwrap()], &blob).unwrap() == plain);
 }
+
+#[test]
+fn a_segment_is_decoded_into_a_buffer_that_is_used_again() {
+    let mut buffer = Vec::new();
+    for plain in [&b"some text, some text, some text"[..], b"", &[7; 100_000], b"short"] {
+        for (compression, format) in [(Compression::Gzip, Format::Gzip), (Compression::Zstd, Format::Zstd)] {
+            let part = encode_segment(compression, plain).unwrap();
+            let length = decode_segment(format, &part, 1 << 20, &mut buffer).unwrap();
+            assert_eq!(&buffer[..length], plain, "{format:?}");
+            assert!(plain.is_empty() || decode_segment(format, &part, plain.len() - 1, &mut buffer).is_err());
+            let cut = &part[..part.len() - 1];
+            assert!(decode_segment(format, cut, 1 << 20, &mut buffer).is_err(), "{format:?}");
+        }
+    }
+}

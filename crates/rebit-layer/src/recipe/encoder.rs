@@ -39,6 +39,21 @@ pub enum Encoder {
 }
 
 impl Encoder {
+    /// What people call it.
+    #[must_use]
+    pub fn describe(self) -> String {
+        match self {
+            Self::Plain => "no compression".to_owned(),
+            Self::Libdeflate => "rebit's deflate (libdeflate level 3)".to_owned(),
+            Self::Zlib(level) => format!("zlib level {level}"),
+            Self::Gnu(level) => format!("GNU gzip level {level}"),
+            Self::Pigz(level) => format!("pigz level {level}"),
+            Self::Zstd { level, threads, .. } => {
+                format!("zstd {LIBZSTD} level {level}{}", if threads { ", multi-threaded" } else { "" })
+            }
+        }
+    }
+
     /// The most plain bytes that it takes at once; `None` for those that stream.
     pub(crate) fn most(self) -> Option<u64> {
         (self == Self::Libdeflate).then_some(16 << 20)

@@ -32,15 +32,20 @@ pub fn open<'a>(source: &'a dyn ObjectSource, bytes: &[u8]) -> io::Result<Box<dy
 impl Recipe {
     /// The blob.
     pub fn blob<'a>(self, source: &'a dyn ObjectSource) -> impl Read + Send + use<'a> {
-        Blob {
-            tar: Joined::new(source, self.tar),
-            parts: self.parts.into_iter().peekable(),
-            encoder: None,
-            left: 0,
-            feed: Vec::new(),
-            out: Vec::new(),
-            at: 0,
-        }
+        encoded(self.parts, Joined::new(source, self.tar))
+    }
+}
+
+/// The blob that `parts` make of a tar stream.
+pub fn encoded<'a>(parts: Vec<Part>, tar: impl Read + Send + 'a) -> impl Read + Send + 'a {
+    Blob {
+        tar,
+        parts: parts.into_iter().peekable(),
+        encoder: None,
+        left: 0,
+        feed: Vec::new(),
+        out: Vec::new(),
+        at: 0,
     }
 }
 
@@ -167,8 +172,8 @@ impl Read for Joined<'_> {
 }
 
 /// A blob being made.
-struct Blob<'a> {
-    tar: Joined<'a>,
+struct Blob<R> {
+    tar: R,
     parts: std::iter::Peekable<std::vec::IntoIter<Part>>,
     encoder: Option<Box<dyn Encode>>,
     /// Plain bytes that the encoder still gets.
@@ -178,7 +183,7 @@ struct Blob<'a> {
     at: usize,
 }
 
-impl Blob<'_> {
+impl<R: Read> Blob<R> {
     /// Makes some more; `false` at the end.
     fn step(&mut self) -> io::Result<bool> {
         (self.at, self.feed) = (0, std::mem::take(&mut self.feed));
@@ -251,12 +256,12 @@ fn invalid(reason: &'static str) -> io::Error {
 }
 
 /// Takes exactly `count` bytes.
-fn take(tar: &mut Joined<'_>, count: u64, into: &mut Vec<u8>) -> io::Result<()> {
+fn take(tar: &mut impl Read, count: u64, into: &mut Vec<u8>) -> io::Result<()> {
     let taken = tar.take(count).read_to_end(into)?;
     if taken as u64 == count { Ok(()) } else { Err(invalid("the tar stream of the recipe is too short")) }
 }
 
-impl Read for Blob<'_> {
+impl<R: Read> Read for Blob<R> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         if buffer.is_empty() {
             return Ok(0);

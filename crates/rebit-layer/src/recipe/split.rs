@@ -12,7 +12,7 @@ use crate::tar::input::TarInput;
 /// A scaffold is kept in blocks of so many bytes, or as many more as a small file has.
 const BLOCK: usize = 4 << 20;
 /// Contents up to this length stay in the scaffold: a reference takes more.
-const INLINE: u64 = 128;
+pub(super) const INLINE: u64 = 128;
 /// The level that scaffolds are compressed with. It shows in no digest.
 const LEVEL: i32 = 6;
 

@@ -1,12 +1,13 @@
 use std::io::{Read, Write};
 
 use proptest::prelude::*;
-use rebit_oci::object::MemoryObjects;
+use rebit_oci::TreeId;
+use rebit_oci::object::{MemoryObjects, ObjectSource};
 
 use super::*;
 use crate::codec::decode::{self, DecodeLimits};
 use crate::codec::deflate::tests::sample;
-use crate::{Limits, ReadOptions, Tree, read_layer_split};
+use crate::{Limits, ReadOptions, Tree, read_layer_split, tree};
 
 /// An archive with all that a recipe meets: files of many sizes, links, pax headers, directories, a sparse file.
 fn archive() -> Vec<u8> {
@@ -391,4 +392,45 @@ fn the_encoders_are_frozen() {
     }
     let golden: Vec<(&str, String)> = GOLDEN.iter().map(|(name, hex)| (*name, (*hex).to_owned())).collect();
     assert_eq!(found, golden);
+}
+
+#[test]
+fn directories_stand_for_what_they_hold() {
+    // X-14
+    let objects = MemoryObjects::new();
+    let long = |name: &str| format!("{}*100", name.repeat(3));
+    let text = format!(
+        "d 755 0:0 a\nd 755 0:0 a/b\nf 644 0:0 a/b/one = {}\nf 644 0:0 a/b/short = x\nf 644 0:0 a/two = {}\nd 755 0:0 c\n\
+         f 644 0:0 c/three = {}\nf 644 0:0 c/below = {}\nd 755 0:0 c/d\nf 644 0:0 c/d/four = {}\nd 755 0:0 e\nf 644 0:0 e/short = y\n",
+        long("one"),
+        long("two"),
+        long("three"),
+        long("below"),
+        long("four"),
+    );
+    let id = crate::testing::tree(&text, &objects).store(&objects).unwrap();
+    let file = |name: &str| ObjectId::of(name.repeat(300).as_bytes());
+    let directory = |path: &str| {
+        let mut at = tree::object::decode_root(&objects.read(&id.object()).unwrap()).unwrap().directory;
+        for name in path.split('/').filter(|name| !name.is_empty()) {
+            let entries = tree::object::decode_directory(&objects.read(&at).unwrap()).unwrap();
+            at = entries.into_iter().find(|entry| entry.name == name.as_bytes()).unwrap().directory.unwrap();
+        }
+        at
+    };
+    let gone = ObjectId::of(b"replaced within the layer");
+    let check = |wanted: &[ObjectId], expected: &[ObjectId]| {
+        let mut expected = expected.to_vec();
+        expected.sort_unstable();
+        assert_eq!(cover(wanted, &id, &objects).unwrap(), expected);
+    };
+    let all = ["one", "two", "three", "below", "four"].map(file);
+    check(&all, &[directory("")]);
+    check(&[], &[]);
+    check(&[gone], &[gone]);
+    check(&[all[0], all[1], gone], &[directory("a"), gone]);
+    check(&[all[0]], &[directory("a/b")]);
+    check(&[all[1]], &[all[1]]);
+    check(&[all[1], all[2], all[4]], &[all[1], all[2], directory("c/d")]);
+    assert!(cover(&[], &TreeId(*gone.as_bytes()), &objects).is_err());
 }

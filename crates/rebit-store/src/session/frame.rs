@@ -13,6 +13,8 @@ use crate::index::objects::Place;
 const IN_FLIGHT: usize = 64 << 20;
 /// Payloads from this length on are probed before they are compressed.
 const PROBE_FROM: usize = 256 << 10;
+/// Only below this level: above it, compressing is worth some time.
+const PROBE_BELOW: i32 = 4;
 /// How much is probed.
 const PROBE: usize = 32 << 10;
 
@@ -139,7 +141,7 @@ fn compress(payload: &[u8], level: i32) -> Option<Vec<u8>> {
             // Output that does not fit is an error: it saves too little.
             compressor.compress_to_buffer(input, &mut output).ok().map(|_| output)
         };
-        if payload.len() >= PROBE_FROM {
+        if payload.len() >= PROBE_FROM && level < PROBE_BELOW {
             // Heads of files are often headers; the middle says more.
             let middle = payload.len() / 2;
             let probe = payload.get(middle..middle + PROBE)?;

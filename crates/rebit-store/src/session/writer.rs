@@ -101,6 +101,15 @@ impl Writer {
         Ok(())
     }
 
+    /// Ends the pack that is written to, however short it is.
+    pub(crate) fn seal(&mut self, inner: &Inner) -> Result<(), StoreError> {
+        if let Some(mut open) = self.open.take() {
+            open.sync(inner)?;
+            self.finished.push(Written { id: open.id, length: open.length, extra: open.extra, sealed: true });
+        }
+        Ok(())
+    }
+
     /// Makes everything appended durable; says which packs changed since the last time.
     pub(crate) fn sync(&mut self, inner: &Inner) -> Result<Vec<Written>, StoreError> {
         if let Some(open) = &mut self.open

@@ -160,6 +160,26 @@ fn digests_of_blobs_survive_a_rewrite_and_a_rebuild() {
     assert_eq!(packs(&fixture.store), 1);
 }
 
+// S-41: a pack that is to be emptied is not the one that is written to.
+#[test]
+fn one_collection_gives_everything_back() {
+    let fixture = Fixture::new();
+    // Each has a pack of its own, which later sessions would go on with.
+    let sessions = [1, 2, 3].map(|seed| (seed, fixture.session()));
+    for (seed, session) in &sessions {
+        let kept = put(session, &noise(*seed, 300_000));
+        name(session, &format!("ref-{seed}"), &[kept]);
+        put(session, &noise(seed + 10, 5 << 20));
+        session.commit().unwrap();
+    }
+    drop(sessions);
+    let report = collect(&fixture.store);
+    assert_eq!(report.rewritten_packs, 3, "{report:?}");
+    let usage = fixture.store.file_usage().unwrap();
+    assert!(usage.packs < 1_000_000 && usage.pack_count == 1, "{usage:?}");
+    assert_clean(&fixture.store);
+}
+
 #[test]
 fn many_small_commits_are_no_waste() {
     let fixture = Fixture::new();

@@ -40,6 +40,8 @@ fn script(root: &std::path::Path, vfs: &FaultyVfs, done: &mut Acknowledged) -> R
     let session = store.session()?;
     done.insert("c", Some(image(&session, "c", 30)?));
     drop(session);
+    let dense = GcPolicy { dense: true, ..GcPolicy::default() };
+    store.execute_gc(store.prepare_gc(&dense)?)?;
     store.execute_gc(store.prepare_gc(&GcPolicy::default())?)?;
     Ok(())
 }

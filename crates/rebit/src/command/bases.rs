@@ -13,6 +13,7 @@ use rebit_sandbox::StopFlag;
 use rebit_store::Session;
 
 use super::dockerfile::Input;
+use crate::assembly::Assembly;
 use crate::environment;
 use crate::error::CommandError;
 use crate::flags::{BuildSource, NetworkFlag, PullFlag};
@@ -34,6 +35,8 @@ pub(crate) struct Bases<'a> {
     session: &'a Session,
     /// Images that contexts brought along, which have no name.
     imported: &'a [StoredImage],
+    /// Images that a recipe beside the Dockerfile has.
+    assembly: Option<&'a Assembly>,
     found: Mutex<BTreeMap<Digest, StoredImage>>,
     registries: Registries,
     pull: PullFlag,
@@ -55,6 +58,7 @@ impl<'a> Bases<'a> {
         Self {
             session,
             imported: &input.images,
+            assembly: input.assembly.as_ref(),
             found: Mutex::default(),
             registries: Registries::new(stop),
             pull,
@@ -125,18 +129,25 @@ impl plan::Bases for Bases<'_> {
     ) -> Result<(Digest, ImageConfig), BasesError> {
         let BuildPlatform { os, architecture, variant } = platform.clone();
         let wanted = Platform { os, architecture, variant };
-        let stored = self.stored(reference, &wanted)?;
+        // What a recipe says of a name comes before what the name means elsewhere.
+        let assembled = self.assembly.and_then(|assembly| assembly.base(self.session, reference)).transpose();
+        let assembled = assembled.map_err(|source| BasesError::Unreadable { source: Box::new(source) })?;
+        let is_assembled = assembled.is_some();
+        let stored = match assembled {
+            Some(image) => Some(image),
+            None => self.stored(reference, &wanted)?,
+        };
         let fits = |image: &StoredImage| {
             let config = image.config.value();
             (&config.os, &config.architecture) == (&platform.os, &platform.architecture)
         };
         // What is there by its digest cannot be another one at the registry.
         let is_sure = reference.digest().is_some() || reference.registry() == "localhost";
-        let asks = self.pull == PullFlag::Always && !is_sure;
+        let asks = self.pull == PullFlag::Always && !is_sure && !is_assembled;
         match stored {
             Some(image) if fits(&image) && !asks => Ok(self.take(image)),
             None if self.pull == PullFlag::Never => Err(BasesError::NotFound),
-            Some(image) if self.pull == PullFlag::Never => {
+            Some(image) if self.pull == PullFlag::Never || is_assembled => {
                 let config = image.config.value();
                 let found = format!("{}/{}", config.os, config.architecture);
                 Err(BasesError::WrongPlatform { found, wanted: platform.to_string() })

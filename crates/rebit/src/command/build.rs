@@ -10,7 +10,7 @@ use rebit_build::{BuildInputs, BuildOptions, Fetch, Graph, HostNetwork, NoCache,
 use rebit_image::transport::ImageNames;
 use rebit_image::{Place, StoredImage};
 use rebit_layer::{Changeset, CheckoutOptions, Tree, Whiteouts, checkout};
-use rebit_oci::Reference;
+use rebit_oci::{Digest, Reference};
 use rebit_sandbox::Runner;
 use rebit_store::Session;
 use serde_json::json;
@@ -33,9 +33,9 @@ pub(crate) fn build(flags: &Flags, command: &Build) -> Result<(), CommandError> 
     let outputs =
         command.output.iter().map(|text| output_flag::parse(text)).collect::<Result<Vec<_>, _>>()?;
     let add_hosts = dockerfile::add_hosts(&command.source)?;
-    let annotations = limit_flag::annotations(&command.annotations)?;
-    let secrets = secret_flag::read(&command.secrets, &command.agents)?;
-    let progress = if command.quiet { ProgressFlag::Quiet } else { command.progress };
+    let annotations = limit_flag::annotations(&command.means.annotations)?;
+    let secrets = secret_flag::read(&command.means.secrets, &command.means.agents)?;
+    let progress = if command.quiet { ProgressFlag::Quiet } else { command.means.progress };
     let stop = signal::stop_flag()?;
     let store = environment::create_store(flags)?;
     let session = store.session()?;
@@ -53,6 +53,15 @@ pub(crate) fn build(flags: &Flags, command: &Build) -> Result<(), CommandError> 
     let network = Network::new(secrets.agents.get("default").cloned(), &stop);
     let offline = command.source.network == NetworkFlag::None;
     let remote = Remote::new(&session, (!offline).then_some(&network as &dyn Fetch), now);
+    let options = BuildOptions {
+        compression: compression(command.means.compression.unwrap_or_default()),
+        no_cache: no_cache(command, &planned.graph)?,
+        annotations,
+        jobs: command.means.jobs.unwrap_or_else(environment::processors),
+        now,
+        snapshotter: command.snapshotter,
+    };
+    let asked = dockerfile::asked(&command.source, &input, &planned, &options)?;
     let inputs = BuildInputs {
         session: &session,
         images: &bases,
@@ -65,14 +74,8 @@ pub(crate) fn build(flags: &Flags, command: &Build) -> Result<(), CommandError> 
         host: &HostNetwork { resolv_conf: environment::resolv_conf(), add_hosts },
         secrets: &secrets,
         scope: &dockerfile::scope(&command.source.context, command.source.file.as_deref()),
-        options: BuildOptions {
-            compression: compression(command.compression),
-            no_cache: no_cache(command, &planned.graph)?,
-            annotations,
-            jobs: command.jobs.unwrap_or_else(environment::processors),
-            now,
-            snapshotter: command.snapshotter,
-        },
+        options,
+        asked: Some(&asked),
         trial: None,
     };
     let built = execute(&planned.graph, &inputs).and_then(|built| built.store(&session, &names, now));
@@ -86,7 +89,7 @@ pub(crate) fn build(flags: &Flags, command: &Build) -> Result<(), CommandError> 
     }
     let pushes = pushes(command, &outputs, &names)?;
     send(&session, &image, &pushes, quiet, &Registries::new(&stop))?;
-    report(command, &image, &names, &planned.graph, progress)?;
+    report(&session, command, &image, &names, &planned.graph, progress)?;
     let digest = image.manifest.digest().to_string();
     // An archive on standard output leaves no room for a line of text.
     if outputs.iter().any(BuildOutput::is_stdout) { Ok(()) } else { line(digest) }
@@ -156,6 +159,7 @@ fn no_cache(command: &Build, graph: &Graph) -> Result<NoCache, CommandError> {
 }
 
 fn report(
+    session: &Session,
     command: &Build,
     image: &StoredImage,
     names: &[Reference],
@@ -168,6 +172,7 @@ fn report(
     }
     if let Some(path) = &command.metadata_file {
         let names: Vec<String> = names.iter().map(Reference::to_string).collect();
+        let provenance = rebit_image::provenance(session, image)?.map(|document| Digest::of(&document));
         let metadata = json!({
             "containerimage.digest": digest,
             "containerimage.config.digest": image.config.digest(),
@@ -178,6 +183,7 @@ fn report(
             },
             "image.name": names.join(","),
             "rebit.bases": bases(graph),
+            "rebit.provenance.digest": provenance,
         });
         write_file(path, serde_json::to_string_pretty(&metadata)?.as_bytes())?;
     }

@@ -16,7 +16,7 @@ use rebit_build::{BuildError, Graph, HostNetwork};
 use rebit_sandbox::{Runner, StopFlag};
 
 use super::bases::{Bases, Depth};
-use super::{build_error, compression, dockerfile, secret_flag};
+use super::{build_error, compression, dockerfile, limit_flag, secret_flag};
 use crate::error::{CommandError, ExitKind};
 use crate::flags::{Check, Flags, NetworkFlag, ProgressFlag};
 use crate::output::say;
@@ -33,7 +33,7 @@ const ROOM: u64 = 64 << 20;
 
 pub(crate) fn check(flags: &Flags, command: &Check) -> Result<(), CommandError> {
     let add_hosts = dockerfile::add_hosts(&command.source)?;
-    let secrets = secret_flag::read(&command.secrets, &command.agents)?;
+    let secrets = secret_flag::read(&command.means.secrets, &command.means.agents)?;
     let quiet = command.quiet || command.json;
     let stop = signal::stop_flag()?;
     let store = environment::create_store(flags)?;
@@ -53,9 +53,10 @@ pub(crate) fn check(flags: &Flags, command: &Check) -> Result<(), CommandError> 
         stop: &stop,
         host: &HostNetwork { resolv_conf: environment::resolv_conf(), add_hosts },
         secrets: &secrets,
-        jobs: command.jobs.unwrap_or_else(environment::processors),
-        compression: compression(command.compression),
-        progress: if quiet { ProgressFlag::Quiet } else { command.progress },
+        jobs: command.means.jobs.unwrap_or_else(environment::processors),
+        compression: compression(command.means.compression.unwrap_or_default()),
+        annotations: limit_flag::annotations(&command.means.annotations)?,
+        progress: if quiet { ProgressFlag::Quiet } else { command.means.progress },
     };
     let begun = environment::now();
     let (first, second) = twice(&bench)?;

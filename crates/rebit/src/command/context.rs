@@ -9,6 +9,7 @@ use std::sync::Arc;
 use rebit_build::{ContextRoot, Remote, RemoteError, read_archive};
 use rebit_dockerfile::MAX_FILE_BYTES;
 use rebit_dockerfile::remote::{GitSource, RemoteSource, redacted};
+use rebit_image::provenance::{self, DigestSet};
 use rebit_image::transport::{LayoutSource, Offer, Source};
 use rebit_image::{ImageError, ImportOptions, Platform, StoredImage};
 use rebit_layer::codec::decode::Format;
@@ -39,16 +40,18 @@ pub(crate) struct Opened {
     pub(crate) dockerfile: Option<String>,
     /// Of a context from git: when the commit was made.
     pub(crate) time: Option<i64>,
+    /// Where it came from, when that is not this machine: address and digest.
+    pub(crate) origin: Option<(String, DigestSet)>,
 }
 
 impl Opened {
     fn root(root: ContextRoot) -> Self {
-        Self { root, dockerfile: None, time: None }
+        Self { root, dockerfile: None, time: None, origin: None }
     }
 
     fn dockerfile(text: String) -> Self {
         let root = ContextRoot::Tree(Arc::new(Tree::new()));
-        Self { root, dockerfile: Some(text), time: None }
+        Self { root, dockerfile: Some(text), time: None, origin: None }
     }
 }
 
@@ -103,7 +106,13 @@ impl Contexts<'_> {
             .map_err(|error| self.failure(&error))?;
         let tree = found.subtree(source).map_err(|problem| CommandError::new(&problem))?;
         say(format!("context: commit {} of {source}", found.commit));
-        Ok(Opened { root: ContextRoot::Tree(Arc::new(tree)), dockerfile: None, time: Some(found.time) })
+        let commit = DigestSet::from([("gitCommit".to_owned(), found.commit)]);
+        Ok(Opened {
+            root: ContextRoot::Tree(Arc::new(tree)),
+            dockerfile: None,
+            time: Some(found.time),
+            origin: Some((source.to_string(), commit)),
+        })
     }
 
     /// What a URL leads to is an archive when it begins like one, else a Dockerfile.
@@ -115,7 +124,8 @@ impl Contexts<'_> {
         let mut start = Vec::new();
         let read = content.by_ref().take(512).read_to_end(&mut start);
         read.map_err(|error| unreadable(&shown, &error))?;
-        self.archive_or_dockerfile(start, content, &shown)
+        let opened = self.archive_or_dockerfile(start, content, &shown)?;
+        Ok(Opened { origin: Some((shown, provenance::sha256(&file.digest))), ..opened })
     }
 
     fn failure(&self, error: &RemoteError) -> CommandError {

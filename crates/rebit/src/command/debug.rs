@@ -34,7 +34,7 @@ pub(crate) fn debug(flags: &Flags, command: &Debug) -> Result<(), CommandError> 
 }
 
 /// Arguments as a shell takes them.
-fn quoted(args: &[String]) -> String {
+pub(super) fn quoted(args: &[String]) -> String {
     let plain = |c: char| c.is_ascii_alphanumeric() || "-_./=:,+@%".contains(c);
     let quote = |arg: &String| {
         if !arg.is_empty() && arg.chars().all(plain) {

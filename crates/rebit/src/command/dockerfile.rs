@@ -6,19 +6,22 @@ use std::io::{self, IsTerminal, Read};
 use std::path::{Path, PathBuf};
 
 use rebit_build::plan::{KEEP_GIT_DIR, NamedContext, PlanOptions};
-use rebit_build::{Context, ContextRoot, Fetch, Planned, Remote};
+use rebit_build::{Asked, BuildOptions, Context, ContextRoot, Fetch, Planned, Remote, context_name};
 use rebit_dockerfile::ignore::Ignore;
 use rebit_dockerfile::lint::{self, BaseFacts, LintOptions};
 use rebit_dockerfile::remote::redacted;
 use rebit_dockerfile::{Check, Diagnostic, MAX_FILE_BYTES, Parsed, SourceFile};
 use rebit_image::StoredImage;
+use rebit_image::provenance::{self, DigestSet, Parameters, Resource};
 use rebit_layer::{ModePolicy, Tree};
+use rebit_oci::Digest;
 use rebit_sandbox::StopFlag;
 use rebit_store::Session;
 
 use super::bases::Bases;
 use super::context::Named;
 use super::{build_error, context, fixers, limit_flag};
+use crate::assembly::Assembly;
 use crate::diagnostics::render_diagnostic;
 use crate::environment;
 use crate::error::CommandError;
@@ -40,6 +43,10 @@ pub(crate) struct Input {
     pub(super) images: Vec<StoredImage>,
     /// When the newest commit of the contexts from git was made.
     time: Option<i64>,
+    /// Where contexts came from that are not of this machine.
+    origins: Vec<Resource>,
+    /// Images that a file of recipes beside the Dockerfile has.
+    pub(super) assembly: Option<Assembly>,
     /// What parser and build checks found, in the order of the text.
     pub(crate) findings: Vec<Diagnostic>,
     /// What `rebit.toml` beside the Dockerfile says.
@@ -113,12 +120,19 @@ pub(crate) fn open(source: &BuildSource, session: &Session, stop: &StopFlag) -> 
         named: BTreeMap::new(),
         images: Vec::new(),
         time: opened.time,
+        origins: origin(provenance::CONTEXT.to_owned(), opened.origin).into_iter().collect(),
+        assembly: None,
         findings,
         project,
     };
     if input.parsed.has_errors() {
         return Ok(input);
     }
+    let beside = match (path.as_deref().and_then(Path::parent), &input.context.root) {
+        (None, ContextRoot::Directory(directory)) => Some(directory.as_path()),
+        (beside, _) => beside,
+    };
+    input.assembly = beside.map(|directory| Assembly::beside(directory, online, stop)).transpose()?.flatten();
     for flag in &source.build_contexts {
         input.add(&contexts, flag)?;
     }
@@ -138,13 +152,14 @@ impl Input {
     fn add(&mut self, contexts: &context::Contexts<'_>, flag: &str) -> Result<(), CommandError> {
         let (name, named) = contexts.named(flag)?;
         let meaning = match named {
-            Named::Files(context::Opened { root, time, .. }) => {
+            Named::Files(context::Opened { root, time, origin, .. }) => {
                 let ignore = match &root {
                     ContextRoot::Directory(directory) => read_ignore(None, directory)?,
                     ContextRoot::Tree(tree) if time.is_some() => read_ignore_of("", tree, contexts.session)?,
                     ContextRoot::Tree(_) => no_ignore(),
                 };
                 self.time = self.time.max(time);
+                self.origins.extend(self::origin(context_name(&name), origin));
                 self.contexts.insert(name.clone(), Context { root, ignore, modes: contexts.modes });
                 NamedContext::Files
             }
@@ -158,6 +173,40 @@ impl Input {
         self.named.insert(name, meaning);
         Ok(())
     }
+}
+
+fn origin(name: String, found: Option<(String, DigestSet)>) -> Option<Resource> {
+    found.map(|(uri, digest)| Resource { name: Some(name), uri: Some(uri), digest })
+}
+
+/// What the provenance of the image is to say besides the plan.
+pub(crate) fn asked(
+    source: &BuildSource,
+    input: &Input,
+    planned: &Planned,
+    options: &BuildOptions,
+) -> Result<Asked, CommandError> {
+    let hosts = add_hosts(source)?;
+    Ok(Asked {
+        dockerfile: Digest::of(input.file.text().as_bytes()),
+        parameters: Parameters {
+            annotations: options.annotations.clone(),
+            build_args: planned.used_build_args.clone(),
+            compression: options.compression.name().to_owned(),
+            fixers: planned
+                .graph
+                .fixers
+                .iter()
+                .map(|fixer| format!("{} {}", fixer.name, fixer.version))
+                .collect(),
+            hosts: hosts.iter().map(|(name, address)| format!("{name}={address}")).collect(),
+            labels: labels(source),
+            modes: source.context_modes.name().to_owned(),
+            platform: planned.graph.platform.to_string(),
+            target: source.target.clone(),
+        },
+        origins: input.origins.clone(),
+    })
 }
 
 /// What an image that a context brought along is called in the plan.
@@ -364,25 +413,31 @@ fn plan_options(source: &BuildSource, input: &Input) -> Result<PlanOptions, Comm
     {
         *text = time.to_string();
     }
-    let mut labels = BTreeMap::new();
-    for label in &source.labels {
-        let (name, value) = label.split_once('=').unwrap_or((label, ""));
-        labels.insert(name.to_owned(), value.to_owned());
-    }
     Ok(PlanOptions {
         target: source.target.clone(),
         build_args,
         platform,
         build_platform,
-        epoch: environment::source_date_epoch(input.time)?,
+        epoch: match source.epoch {
+            Some(epoch) => Some(epoch),
+            None => environment::source_date_epoch(input.time)?,
+        },
         context_epoch: input.time,
-        labels,
+        labels: labels(source),
         contexts: input.named.clone(),
         offline: source.network == NetworkFlag::None,
         allow_insecure: limit_flag::allow_insecure(source)?,
         limits: limit_flag::limits(source)?,
         fixers: fixers::chosen(&source.fix, &input.project.build.fix)?,
     })
+}
+
+fn labels(source: &BuildSource) -> BTreeMap<String, String> {
+    let pair = |label: &String| {
+        let (name, value) = label.split_once('=').unwrap_or((label, ""));
+        (name.to_owned(), value.to_owned())
+    };
+    source.labels.iter().map(pair).collect()
 }
 
 /// Reads `NAME:ADDRESS` or `NAME=ADDRESS`.

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use rebit_image::RecipeUsage;
 use serde_json::json;
 
 use crate::environment;
@@ -15,6 +16,7 @@ pub(crate) fn du(flags: &Flags, command: &Du) -> Result<(), CommandError> {
     // What the images' file systems take unpacked, by name.
     let unpacked: BTreeMap<String, u64> =
         rebit_image::list(&store)?.into_iter().map(|image| (image.name, image.uncompressed_size)).collect();
+    let (all, recipes) = rebit_image::recipe_usage(&store.session()?)?;
     if command.json {
         let images = usage.refs.iter().map(|image| {
             json!({
@@ -24,6 +26,7 @@ pub(crate) fn du(flags: &Flags, command: &Du) -> Result<(), CommandError> {
                 "stored_bytes": image.exclusive_bytes + image.shared_bytes,
                 "exclusive_bytes": image.exclusive_bytes,
                 "shared_bytes": image.shared_bytes,
+                "layers": recipes.get(&image.name).map(layers),
             })
         });
         return output::json(&json!({
@@ -40,6 +43,7 @@ pub(crate) fn du(flags: &Flags, command: &Du) -> Result<(), CommandError> {
             "image_bytes": usage.kept_bytes,
             "saved_by_sharing": usage.kept_alone_bytes - usage.kept_bytes,
             "records": usage.records,
+            "layers": layers(&all),
             "images": images.collect::<Vec<_>>(),
         }));
     }
@@ -74,13 +78,37 @@ pub(crate) fn du(flags: &Flags, command: &Du) -> Result<(), CommandError> {
             size(image.exclusive_bytes + image.shared_bytes),
             size(image.exclusive_bytes),
             size(image.shared_bytes),
+            recipes
+                .get(&image.name)
+                .map_or_else(|| "-".to_owned(), |of| format!("{} of {}", of.recipes, of.layers)),
         ]
     };
-    let head = ["IMAGE", "UNPACKED", "CONTENT", "STORED", "ITS OWN", "SHARED"];
+    let head = ["IMAGE", "UNPACKED", "CONTENT", "STORED", "ITS OWN", "SHARED", "RECIPES"];
     table(&head, &usage.refs.iter().map(image).collect::<Vec<_>>())?;
     line(format!(
         "\nthe images take {}; {} if they shared nothing",
         size(usage.kept_bytes),
         size(usage.kept_alone_bytes)
+    ))?;
+    if all.recipes == 0 {
+        return Ok(());
+    }
+    line(format!(
+        "{} of {} layers are kept as recipes: {} in place of {}, {} saved",
+        all.recipes,
+        all.layers,
+        size(all.recipe_bytes),
+        size(all.blob_bytes),
+        size(all.saved())
     ))
+}
+
+fn layers(usage: &RecipeUsage) -> serde_json::Value {
+    json!({
+        "count": usage.layers,
+        "recipes": usage.recipes,
+        "blob_bytes": usage.blob_bytes,
+        "recipe_bytes": usage.recipe_bytes,
+        "saved_bytes": usage.saved(),
+    })
 }

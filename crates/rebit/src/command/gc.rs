@@ -21,6 +21,7 @@ pub(crate) fn gc(flags: &Flags, command: &Gc) -> Result<(), CommandError> {
         max_bytes: None,
         max_total: command.max_size,
         checkouts: command.checkouts,
+        dense: command.recipes.is_some(),
         drop_refs: Vec::new(),
     };
     if command.dry_run {

@@ -1,12 +1,15 @@
 //! `rebit history`.
 
-use super::find;
+use super::{find, provenance};
 use crate::environment;
 use crate::error::CommandError;
 use crate::flags::{Flags, History};
 use crate::output::{cut, json, size, table};
 
 pub(crate) fn history(flags: &Flags, command: &History) -> Result<(), CommandError> {
+    if command.provenance {
+        return provenance::show(flags, command);
+    }
     let store = environment::open_store(flags)?;
     let session = store.session()?;
     let image = find(&session, &command.image)?;

@@ -17,16 +17,20 @@ mod fixers;
 mod fsck;
 mod gc;
 mod history;
+mod image;
 mod images;
 mod import;
 mod info;
 mod inspect;
 mod limit_flag;
+mod lock;
 mod login;
 mod output_flag;
 mod plan;
+mod provenance;
 mod pull;
 mod push;
+mod rebuild;
 mod run;
 mod secret_flag;
 mod tag;
@@ -61,6 +65,8 @@ pub(crate) fn dispatch(flags: &Flags) -> Result<(), CommandError> {
         Command::Plan(command) => plan::plan(flags, command),
         Command::Why(command) => why::why(flags, command),
         Command::Check(command) => check::check(flags, command),
+        Command::Image(command) => image::image(flags, command),
+        Command::Lock(command) => lock::lock(flags, command),
         Command::Fixers(command) => fixers::fixers(command),
         Command::Import(command) => import::import(flags, command),
         Command::Export(command) => export::export(flags, command),
@@ -92,7 +98,7 @@ pub(crate) fn dispatch(flags: &Flags) -> Result<(), CommandError> {
 }
 
 /// Reads a name of an image in the store, with or without `store:`.
-fn store_name(text: &str) -> Result<Reference, CommandError> {
+pub(crate) fn store_name(text: &str) -> Result<Reference, CommandError> {
     let name = text.strip_prefix("store:").unwrap_or(text);
     name.parse().map_err(|error: rebit_oci::reference::ParseReferenceError| CommandError {
         exit: crate::error::ExitKind::Usage,

@@ -4,13 +4,20 @@ use rebit_image::{Finding, Place, VerifyError, VerifyReport};
 use rebit_oci::Digest;
 use serde_json::json;
 
-use super::{find, place};
+use super::{find, place, rebuild};
 use crate::environment;
 use crate::error::{CommandError, ExitKind, printable};
 use crate::flags::{Flags, Verify};
 use crate::output::{self, line, say, size};
 
 pub(crate) fn verify(flags: &Flags, command: &Verify) -> Result<(), CommandError> {
+    if command.rebuild {
+        return rebuild::rebuild(flags, command);
+    }
+    if !command.source.context.is_empty() {
+        let text = format!("`{}`: a context is for --rebuild", command.source.context);
+        return Err(CommandError::usage(text));
+    }
     let place = place(&command.image)?;
     let expected = match &command.digest {
         Some(text) => Some(

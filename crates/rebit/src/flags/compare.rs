@@ -2,19 +2,48 @@
 
 use std::path::PathBuf;
 
-use clap::Args;
+use clap::{Args, ValueEnum};
 
+use super::{BuildMeans, BuildSource};
+
+// The context of the input is needed with --rebuild only; that it is there then is the command's to see.
 #[derive(Debug, Args)]
+#[command(mut_arg("context", |arg| arg.required(false).default_value("").hide_default_value(true)))]
 pub(crate) struct Verify {
     /// The image: store:NAME, oci:DIR[:TAG], oci-archive:FILE, docker-archive:FILE.
     #[arg(value_name = "IMAGE")]
     pub(crate) image: String,
+    /// Build the image again from CONTEXT, with the flags of `rebit build`, and say what is the same. What is not given is taken from
+    /// what is known of the image: epoch, build arguments, target, platform, annotations, compression.
+    #[arg(long, requires = "context")]
+    pub(crate) rebuild: bool,
+    /// The least that must be the same for a rebuild to hold.
+    #[arg(long, value_enum, default_value_t, value_name = "WHAT", requires = "rebuild")]
+    pub(crate) accept: Accept,
+    #[command(flatten)]
+    pub(crate) source: BuildSource,
+    #[command(flatten)]
+    pub(crate) means: BuildMeans,
+    /// Show no progress.
+    #[arg(short, long)]
+    pub(crate) quiet: bool,
     /// The manifest digest that it must have.
     #[arg(long, value_name = "sha256:…")]
     pub(crate) digest: Option<String>,
     /// Print JSON.
     #[arg(long)]
     pub(crate) json: bool,
+}
+
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Accept {
+    /// Every byte.
+    #[default]
+    Blob,
+    /// The tar streams of the layers and the config, however compressed.
+    Tar,
+    /// The files, whatever else is said of them.
+    Tree,
 }
 
 #[derive(Debug, Args)]

@@ -41,6 +41,7 @@ pub(super) struct Bench<'a> {
     pub(super) offline: bool,
     pub(super) jobs: usize,
     pub(super) compression: Compression,
+    pub(super) annotations: BTreeMap<String, String>,
     pub(super) progress: ProgressFlag,
 }
 
@@ -89,7 +90,7 @@ impl Bench<'_> {
             options: BuildOptions {
                 compression: self.compression,
                 no_cache: NoCache::All,
-                annotations: BTreeMap::new(),
+                annotations: self.annotations.clone(),
                 now,
                 jobs: if conditions.one_processor { 1 } else { self.jobs },
                 // Images list directories by name, whatever they lie on.
@@ -99,6 +100,7 @@ impl Bench<'_> {
                     SnapshotterKind::Auto
                 },
             },
+            asked: None,
             trial: Some(Trial { directories: &place.session, overseer: &recorder }),
         };
         let built = self.ground.under(conditions, || match part {

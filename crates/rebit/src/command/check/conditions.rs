@@ -1,18 +1,18 @@
 //! What is not the same in two builds of a check.
 
 use std::fs;
-use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _};
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
-use std::sync::atomic::{AtomicU32, Ordering};
 
 use rebit_store::{ScratchDir, Session, Store, StoreOptions};
 use rustix::fs::{Mode, XattrFlags};
 use rustix::process::umask;
 use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
 
+use crate::environment;
 use crate::error::CommandError;
-use crate::{environment, output};
+use crate::temporary::Temporary;
 
 /// What overlayfs(5) is as a file system: it cannot be the upper directory of another overlay.
 const OVERLAYFS: u64 = 0x794c_7630;
@@ -106,7 +106,7 @@ impl<'a> Ground<'a> {
     pub(super) fn place(&self, conditions: &Conditions) -> Result<Place, CommandError> {
         let (path, held) = match self.elsewhere().filter(|_| conditions.elsewhere) {
             Some(parent) => {
-                let held = Held::Other(Removed(private_directory(parent)?));
+                let held = Held::Other(Temporary::new(parent)?);
                 (held.path().join("store"), held)
             }
             None => {
@@ -150,25 +150,14 @@ pub(super) struct Place {
 
 enum Held {
     Scratch(ScratchDir),
-    Other(Removed),
+    Other(Temporary),
 }
 
 impl Held {
     fn path(&self) -> &Path {
         match self {
             Self::Scratch(scratch) => scratch.path(),
-            Self::Other(removed) => &removed.0,
-        }
-    }
-}
-
-/// A directory that is removed when dropped.
-struct Removed(PathBuf);
-
-impl Drop for Removed {
-    fn drop(&mut self) {
-        if let Err(error) = fs::remove_dir_all(&self.0) {
-            output::say(format!("warning: cannot remove `{}`: {error}", self.0.display()));
+            Self::Other(temporary) => temporary.path(),
         }
     }
 }
@@ -191,21 +180,6 @@ impl Drop for Restored<'_> {
     }
 }
 
-fn private_directory(parent: &Path) -> Result<PathBuf, CommandError> {
-    static NEXT: AtomicU32 = AtomicU32::new(0);
-    loop {
-        let number = NEXT.fetch_add(1, Ordering::Relaxed);
-        let path = parent.join(format!("rebit-check-{}-{number}", std::process::id()));
-        match fs::DirBuilder::new().mode(0o700).create(&path) {
-            Ok(()) => return Ok(path),
-            Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {}
-            Err(error) => {
-                return Err(CommandError::message(format!("cannot make `{}`: {error}", path.display())));
-            }
-        }
-    }
-}
-
 /// Whether root file systems can be written below `directory`, and on another file system than `store` is on.
 fn is_another_file_system(directory: &Path, store: &Path, least: u64) -> bool {
     let device = |path: &Path| fs::metadata(path).ok().map(|metadata| metadata.dev());
@@ -219,6 +193,6 @@ fn is_another_file_system(directory: &Path, store: &Path, least: u64) -> bool {
         return false;
     }
     // An overlay's upper directory marks what it hides by attributes.
-    let Ok(probe) = private_directory(directory).map(Removed) else { return false };
-    rustix::fs::setxattr(&probe.0, "user.rebit", b"y", XattrFlags::empty()).is_ok()
+    let Ok(probe) = Temporary::new(directory) else { return false };
+    rustix::fs::setxattr(probe.path(), "user.rebit", b"y", XattrFlags::empty()).is_ok()
 }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use rebit_image::diff::{Cause, FileChange, FileState, Finding, Report};
 
-use crate::output::size;
+use crate::output::{count, size};
 
 /// Files with the same kind of difference.
 pub(super) struct Group<'a> {
@@ -63,7 +63,7 @@ pub(super) fn line(file: &FileChange, finding: Option<&Finding>) -> String {
     let Some(finding) = finding else {
         let inside = match file.entries {
             0 => String::new(),
-            entries => format!(", {entries} entries"),
+            entries => format!(", {}", count(entries, "entry", "entries")),
         };
         return match file.kind {
             "file" | "directory" => format!("{} ({}, {}{inside})", file.path, file.kind, size(file.size)),

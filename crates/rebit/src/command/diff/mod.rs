@@ -11,13 +11,13 @@ use rebit_image::{ImportOptions, Place, Platform, StoredImage};
 use rebit_layer::Tree;
 use rebit_oci::TreeId;
 use rebit_store::{Session, Store, StoreOptions};
-use tempfile::TempDir;
 
 use super::{find, place};
 use crate::error::{CommandError, ExitKind};
 use crate::flags::{Diff, Flags};
 use crate::progress::Transfer;
 use crate::registry::{Pull, Registries};
+use crate::temporary::Temporary;
 use crate::{environment, output, signal};
 
 /// Ends with 0 when nothing differs, 1 when something does, and 2 when that could not be found out.
@@ -54,14 +54,12 @@ fn input(text: &str) -> Result<Input, CommandError> {
 /// A store for what is compared and is in none; it goes with the command.
 struct Scratch {
     session: Session,
-    _directory: TempDir,
+    _directory: Temporary,
 }
 
 impl Scratch {
     fn new() -> Result<Self, CommandError> {
-        let directory = tempfile::Builder::new().prefix("rebit-diff-").tempdir();
-        let directory = directory
-            .map_err(|error| CommandError::message(format!("cannot make a temporary directory: {error}")))?;
+        let directory = Temporary::new(&environment::temporary_directory())?;
         let store = Store::open(&directory.path().join("store"), &StoreOptions::default())?;
         Ok(Self { session: store.session()?, _directory: directory })
     }

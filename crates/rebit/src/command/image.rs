@@ -1,0 +1,83 @@
+//! `rebit image`.
+
+use rebit_distro::templates;
+use serde_json::json;
+
+use super::compression;
+use crate::assembly::Assembly;
+use crate::error::CommandError;
+use crate::flags::{Flags, Image, ImageBuild, ImageCommand};
+use crate::output::{self, bytes, line, say, size, table};
+use crate::{environment, signal};
+
+pub(crate) fn image(flags: &Flags, command: &Image) -> Result<(), CommandError> {
+    match &command.command {
+        ImageCommand::Build(command) => build(flags, command),
+        ImageCommand::Recipes { name, json } => recipes(name.as_deref(), *json),
+    }
+}
+
+fn build(flags: &Flags, command: &ImageBuild) -> Result<(), CommandError> {
+    let stop = signal::stop_flag()?;
+    let quiet = command.quiet || command.json;
+    let assembly = Assembly::open(&command.file, !command.offline, quiet, &stop)?;
+    let chosen = assembly.chosen(&command.names)?;
+    let store = environment::create_store(flags)?;
+    let session = store.session()?;
+    let mut built = Vec::new();
+    for (name, recipe) in chosen {
+        let (made, packages) = assembly.build(&session, name, recipe, compression(command.compression))?;
+        let bytes: u64 = made.image.layers.iter().map(|layer| layer.size).sum();
+        let digest = made.image.digest();
+        if !quiet {
+            made.normalised.iter().for_each(|text| say(format!("{}: {text}", name.familiar())));
+            let known = if made.known { ", known" } else { "" };
+            say(format!("{}: {packages} packages, {}{known}", name.familiar(), size(bytes)));
+        }
+        if command.json {
+            built.push(json!({
+                "name": name.familiar(),
+                "digest": digest,
+                "size": bytes,
+                "packages": packages,
+                "known": made.known,
+                "normalised": made.normalised,
+            }));
+        } else {
+            line(digest.to_string())?;
+        }
+    }
+    if command.json { output::json(&built) } else { Ok(()) }
+}
+
+fn recipes(name: Option<&str>, as_json: bool) -> Result<(), CommandError> {
+    let all = templates::all();
+    let chosen: Vec<_> = match name {
+        None => all,
+        Some(name) => {
+            let full = super::store_name(name)?.familiar();
+            let found: Vec<_> = all.into_iter().filter(|template| template.name == full).collect();
+            if found.is_empty() {
+                return Err(CommandError::message(format!("there is no ready recipe `{name}`"))
+                    .hint("`rebit image recipes` lists them"));
+            }
+            found
+        }
+    };
+    if as_json {
+        let values = chosen.iter().map(
+            |template| json!({"name": template.name, "purpose": template.purpose, "recipe": template.text}),
+        );
+        return output::json(&values.collect::<Vec<_>>());
+    }
+    match (name, chosen.first()) {
+        (Some(_), Some(template)) => bytes(template.text.as_bytes()),
+        _ => {
+            let rows: Vec<_> = chosen
+                .iter()
+                .map(|template| vec![template.name.clone(), template.purpose.to_owned()])
+                .collect();
+            table(&["NAME", "WHAT FOR"], &rows)
+        }
+    }
+}

@@ -1,0 +1,66 @@
+//! The flags of `rebit image` and `rebit lock`.
+
+use std::path::PathBuf;
+
+use clap::{Args, Subcommand};
+
+use super::CompressionFlag;
+
+#[derive(Debug, Args)]
+pub(crate) struct Image {
+    #[command(subcommand)]
+    pub(crate) command: ImageCommand,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum ImageCommand {
+    /// Assemble images from Debian packages, as rebit.toml says.
+    Build(ImageBuild),
+    /// Print ready recipes, to be put into a rebit.toml.
+    Recipes {
+        /// The recipe, e.g. distroless/static:nonroot [default: list them].
+        #[arg(value_name = "NAME")]
+        name: Option<String>,
+        /// Print JSON.
+        #[arg(long)]
+        json: bool,
+    },
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ImageBuild {
+    /// The names of the images [default: all of the file].
+    #[arg(value_name = "NAME")]
+    pub(crate) names: Vec<String>,
+    /// The file of recipes; rebit.lock is beside it.
+    #[arg(short, long, value_name = "FILE", default_value = "rebit.toml")]
+    pub(crate) file: PathBuf,
+    /// Take nothing from the network that is not in the store.
+    #[arg(long)]
+    pub(crate) offline: bool,
+    /// How the layer is compressed.
+    #[arg(long, value_enum, default_value_t)]
+    pub(crate) compression: CompressionFlag,
+    /// Print digests only.
+    #[arg(short, long)]
+    pub(crate) quiet: bool,
+    /// Print JSON.
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Lock {
+    /// The names of the images [default: all of the file].
+    #[arg(value_name = "NAME")]
+    pub(crate) names: Vec<String>,
+    /// The file of recipes; rebit.lock is written beside it.
+    #[arg(short, long, value_name = "FILE", default_value = "rebit.toml")]
+    pub(crate) file: PathBuf,
+    /// Move pins that are there to what the archives have now, and print what changed.
+    #[arg(long)]
+    pub(crate) update: bool,
+    /// Print JSON.
+    #[arg(long)]
+    pub(crate) json: bool,
+}
