@@ -10,12 +10,12 @@ const DOCKERFILE: &str = "FROM busybox AS build
 ARG VERSION=1
 ARG UNUSED
 COPY src/a /src/
-WORKDIR /work
+WORKDIR /made
 RUN --mount=type=secret,id=token --mount=type=bind,source=src,target=/mnt rm /etc/group; cat /src/a > out; echo $VERSION >> out
 FROM scratch AS never
 COPY src/b /b
 FROM scratch
-COPY --from=build /work/out /out
+COPY --from=build /made/out /out
 COPY <<EOF /note
 hello
 EOF
@@ -97,7 +97,7 @@ fn the_document_says_what_was_asked_read_run_and_written() {
     assert_eq!((&run["kind"], &run["network"]), (&json!("run"), &json!(true)));
     assert_eq!(run["wrote"], json!({"bytes": 4, "entries": 1, "removed": 1}));
     // P-10, P-11.
-    assert_eq!(run["run"]["workingDir"], "/work");
+    assert_eq!(run["run"]["workingDir"], "/made");
     let secret = json!({"id": "token", "kind": "secret", "target": "/run/secrets/token"});
     assert_eq!(run["run"]["mounts"][0], secret);
     assert_eq!(names(&run["reads"]), ["context"]);

@@ -164,7 +164,7 @@ const fn application(name: &'static str, args: &'static [&'static str]) -> Case 
 pub(super) fn cases() -> Vec<Case> {
     let copies = small(
         "copy",
-        "FROM scratch\nCOPY . /app/\nCOPY --chmod=0600 --chown=1:2 top.txt /secret/\nWORKDIR /work/dir\nENV A=b\nLABEL x=y\n",
+        "FROM scratch\nCOPY . /app/\nCOPY --chmod=0600 --chown=1:2 top.txt /secret/\nWORKDIR /made/dir\nENV A=b\nLABEL x=y\n",
         some_files,
     );
     let names = small("names", "FROM scratch\nCOPY . /odd/\n", odd_names);
