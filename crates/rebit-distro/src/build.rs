@@ -68,7 +68,7 @@ impl Archives<'_> {
         if let Some(image) = self.known(order.name, &key)? {
             return Ok(Made { image, known: true, normalised: Vec::new() });
         }
-        self.fetch(order.pins)?;
+        self.fetch(order.pins, order.recipe)?;
         let mut packages = Vec::new();
         for package in &order.pins.packages {
             let deb = deb::unpack(self.session, &package.sha256, &package.name, self.now)?;

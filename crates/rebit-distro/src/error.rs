@@ -82,6 +82,16 @@ pub enum DistroError {
         /// Why.
         reason: String,
     },
+    /// An archive is shown as it was before the pins were made.
+    #[error("`{url}` is of {date}, older than what is pinned, which is of {pinned}")]
+    Older {
+        /// The suite.
+        url: String,
+        /// The date of its Release file.
+        date: String,
+        /// The date that the pins know.
+        pinned: String,
+    },
     /// Nobody who is trusted has signed a Release file.
     #[error("the signature of `{url}` does not hold")]
     Signature {

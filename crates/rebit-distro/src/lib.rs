@@ -11,7 +11,7 @@
 //! - [`version`], [`deb822`], [`relation`], [`date`], [`armor`], [`ar`]: the formats, pure.
 //! - [`sources`], [`release`], [`package`], [`mod@solve`]: what archives say, and which packages are needed.
 //! - [`recipe`], [`lock`]: the two files of the user (`docs/format/rebit-toml.md`).
-//! - [`acquire`]: what comes from outside. It is verified before it is read: Release files by their signature, everything else by
+//! - [`Archives`]: what comes from outside. It is verified before it is read: Release files by their signature, everything else by
 //!   its digest.
 //! - [`deb`], [`assemble`], [`system`], [`build`]: from package files to an image.
 //! - [`templates`]: ready recipes.
@@ -30,20 +30,23 @@ pub mod deb822;
 mod edit;
 mod error;
 mod finish;
+mod indexes;
 pub mod lock;
 pub mod package;
 pub mod recipe;
 pub mod relation;
 pub mod release;
+mod snapshot;
 pub mod solve;
 pub mod sources;
 pub mod system;
 pub mod templates;
 pub mod version;
 
-pub use acquire::{Archives, Host, Indexes};
+pub use acquire::{Archives, Host};
 pub use build::{Made, Order, debian_architecture};
 pub use error::{DebError, DistroError, HostError};
+pub use indexes::{Indexes, Sources};
 pub use lock::{Lock, LockedImage};
 pub use recipe::{Recipe, Recipes};
 pub use sources::{SignedBy, Source};
