@@ -74,7 +74,8 @@ impl<'a> Archives<'a> {
         let path = scratch.path().join("body");
         let failed = |source| DistroError::Io { path: path.display().to_string(), source };
         let mut file = File::options().read(true).write(true).create_new(true).open(&path).map_err(failed)?;
-        host.fetch(url, limit, &mut file).map_err(|source| DistroError::Fetch { url: url.to_owned(), source })?;
+        host.fetch(url, limit, &mut file)
+            .map_err(|source| DistroError::Fetch { url: url.to_owned(), source })?;
         std::io::Seek::rewind(&mut file).map_err(failed)?;
         Ok((scratch, file))
     }

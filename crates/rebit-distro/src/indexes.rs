@@ -54,11 +54,7 @@ struct IndexesKey {
 
 impl Archives<'_> {
     /// The verified Release file of a source, and who signed it.
-    fn release(
-        &self,
-        source: &Source,
-        keyrings: &[PathBuf],
-    ) -> Result<(Release, Vec<String>), DistroError> {
+    fn release(&self, source: &Source, keyrings: &[PathBuf]) -> Result<(Release, Vec<String>), DistroError> {
         let suite = source.suite.trim_end_matches('/');
         let base = format!("{}/dists/{suite}", source.uri);
         let url = format!("{base}/InRelease");

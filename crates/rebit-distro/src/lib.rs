@@ -9,6 +9,7 @@
 //! ```
 //!
 //! - [`version`], [`deb822`], [`relation`], [`date`], [`armor`], [`ar`]: the formats, pure.
+//! - [`apt_conf`], [`auth`]: what the machine's apt is told.
 //! - [`sources`], [`release`], [`package`], [`mod@solve`]: what archives say, and which packages are needed.
 //! - [`recipe`], [`lock`]: the two files of the user (`docs/format/rebit-toml.md`).
 //! - [`Archives`]: what comes from outside. It is verified before it is read: Release files by their signature, everything else by
@@ -20,9 +21,11 @@
 //! tree. Nothing here opens a socket, looks at the environment or reads the clock.
 
 pub mod acquire;
+pub mod apt_conf;
 pub mod ar;
 pub mod armor;
 pub mod assemble;
+pub mod auth;
 pub mod build;
 pub mod date;
 pub mod deb;

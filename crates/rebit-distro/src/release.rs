@@ -210,7 +210,11 @@ mod tests {
             ("Architectures: amd64\n", false),
             ("Architectures: all amd64\nNo-Support-for-Architecture-all: Packages\n", false),
         ] {
-            assert_eq!(parse(&format!("{fields}{TEXT}"), "stable", NOW).unwrap().separate_all, separate, "{fields}");
+            assert_eq!(
+                parse(&format!("{fields}{TEXT}"), "stable", NOW).unwrap().separate_all,
+                separate,
+                "{fields}"
+            );
         }
     }
 

@@ -18,7 +18,9 @@ pub(crate) fn check(text: &str) -> Result<(), String> {
         return Err(format!("`{text}` is no address of an archive: http, https and file are supported"));
     }
     if plain.contains(['{', '}']) || plain.contains(char::is_whitespace) {
-        return Err(format!("`{text}` has something else in braces than `archive` and `time`, or white space"));
+        return Err(format!(
+            "`{text}` has something else in braces than `archive` and `time`, or white space"
+        ));
     }
     if authority.contains('@') {
         return Err("an address has credentials, which belong into apt's auth.conf".to_owned());

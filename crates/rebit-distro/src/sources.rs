@@ -197,7 +197,8 @@ pub fn select(sources: &[Source], wanted: &Wanted<'_>) -> Result<Vec<Source>, Di
     let sources: Vec<&Source> = sources
         .iter()
         .filter(|source| {
-            source.architectures.is_empty() || source.architectures.iter().any(|name| name == wanted.architecture)
+            source.architectures.is_empty()
+                || source.architectures.iter().any(|name| name == wanted.architecture)
         })
         .collect();
     let mut chosen: Vec<Source> = Vec::new();
@@ -265,7 +266,9 @@ fn checked(sources: Vec<Source>) -> Result<Vec<Source>, DistroError> {
             ));
         }
         if rest.trim_start_matches('/').split('/').next().is_some_and(|authority| authority.contains('@')) {
-            return wrong(format!("the address of the suite `{suite}` has credentials, and pins would keep them"));
+            return wrong(format!(
+                "the address of the suite `{suite}` has credentials, and pins would keep them"
+            ));
         }
     }
     Ok(sources)
@@ -318,8 +321,13 @@ mod tests {
         let sources = parse_paragraphs(PARAGRAPHS, "f").unwrap();
         let suites: Vec<String> = suites.iter().map(|suite| (*suite).to_owned()).collect();
         let components = ["main".to_owned()];
-        let wanted =
-            Wanted { suites: &suites, components: &components, architecture: "amd64", mirror, expired: false };
+        let wanted = Wanted {
+            suites: &suites,
+            components: &components,
+            architecture: "amd64",
+            mirror,
+            expired: false,
+        };
         let found = select(&sources, &wanted)?;
         Ok(found.iter().map(|source| format!("{} {}", source.uri, source.suite)).collect())
     }
@@ -341,14 +349,16 @@ mod tests {
         assert_eq!(selected(&["sid"], None).unwrap(), [main.replace("bookworm", "sid")]);
         assert_eq!(selected(&["sid", "bookworm"], None).unwrap(), [&main.replace("bookworm", "sid"), main]);
         assert_eq!(selected(&["x"], Some("http://m.test/")).unwrap(), ["http://m.test x"]);
-        for (mirror, expected) in
-            [("mirror+file:/x", "by `mirror+file:`, which only apt can use"), ("http://u:p@h/x", "has credentials")]
-        {
+        for (mirror, expected) in [
+            ("mirror+file:/x", "by `mirror+file:`, which only apt can use"),
+            ("http://u:p@h/x", "has credentials"),
+        ] {
             let error = selected(&["x"], Some(mirror)).unwrap_err().to_string();
             assert!(error.contains(expected) && !error.contains("u:p"), "{error}");
         }
         let suites = ["x".to_owned()];
-        let none = Wanted { suites: &suites, components: &[], architecture: "a", mirror: None, expired: false };
+        let none =
+            Wanted { suites: &suites, components: &[], architecture: "a", mirror: None, expired: false };
         let none = select(&[], &none);
         assert!(matches!(none, Err(DistroError::NoSource { suite }) if suite == "x"));
     }
