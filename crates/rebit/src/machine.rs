@@ -119,7 +119,11 @@ impl Host for Machine<'_> {
         fs::write(directory.join("text"), text)?;
         fs::write(directory.join("signature"), signature)?;
         let path = environment::search_path();
-        let find = |name: &str| std::env::split_paths(&path).map(|d| d.join(name)).find(|p| p.is_file());
+        // A link may lead out of what is hidden by the directory with the keys.
+        let find = |name: &str| {
+            let found = std::env::split_paths(&path).map(|d| d.join(name)).find(|p| p.is_file());
+            found.and_then(|path| fs::canonicalize(path).ok())
+        };
         let (program, is_gpgv) = match (find("gpgv"), find("sqv")) {
             (Some(gpgv), _) => (gpgv, true),
             (None, Some(sqv)) => (sqv, false),
