@@ -455,3 +455,46 @@ fn a_recipe_is_for_every_platform_that_is_asked_for() {
     );
     world.fsck();
 }
+
+#[test]
+fn scanners_read_what_dpkg_would_say() {
+    // D-23
+    let world = World::new();
+    let Some(archive) = prepared(&world) else { return };
+    let fields = "Source: src (0.9)\nInstalled-Size: 7\nSection: misc\nPriority: optional\nMulti-Arch: foreign\nHomepage: https://h.test/\nDepends: libc6\nProvides: thing (= 2)\n";
+    let deb = archive.package("tool", "2", fields, &[("usr/bin/tool", "tool"), ("usr/share/x", "x")]);
+    archive.publish("");
+    world.write("bare/Dockerfile", "FROM img\n");
+    recipe(&world, &archive.keys(), "");
+    for name in ["rebit.toml", "archive.gpg"] {
+        fs::copy(world.path(name), world.path("bare").join(name)).unwrap();
+    }
+    world.ok(["build", "-q", "-o", "type=local,dest=out", "bare"]);
+    let entry = |text: &str| -> Vec<(String, String)> {
+        let field = |line: &str| {
+            let (name, value) = line.split_once(": ").unwrap_or((line, ""));
+            (name.to_owned(), value.to_owned())
+        };
+        let mut fields: Vec<_> = text.lines().filter(|line| !line.is_empty()).map(field).collect();
+        fields.retain(|(name, _)| name != "Status");
+        fields.sort();
+        fields
+    };
+    let ours = entry(&fs::read_to_string(world.path("out/var/lib/dpkg/status.d/tool")).unwrap());
+    let sums = fs::read_to_string(world.path("out/var/lib/dpkg/status.d/tool.md5sums")).unwrap_or_default();
+    let listed = ended(std::process::Command::new("dpkg-deb").arg("--ctrl-tarfile").arg(&deb)).stdout;
+    assert_eq!(listed.contains("md5sums"), !sums.is_empty(), "the sums are kept where a package has them");
+    // What dpkg notes of the same package.
+    for name in ["updates", "info", "triggers"] {
+        fs::create_dir_all(world.path("dpkg/var/lib/dpkg").join(name)).unwrap();
+    }
+    world.write("dpkg/var/lib/dpkg/status", "");
+    let mut dpkg = std::process::Command::new("dpkg");
+    dpkg.arg(format!("--root={}", world.path("dpkg").display()));
+    dpkg.args(["--force-not-root,depends", "--log=/dev/null", "--install"]).arg(&deb);
+    let installed = ended(&mut dpkg);
+    assert_eq!(installed.code, 0, "{}", installed.stderr);
+    assert_eq!(ours, entry(&fs::read_to_string(world.path("dpkg/var/lib/dpkg/status")).unwrap()));
+    let md5 = "d41d8cd98f00b204e9800998ecf8427e".len();
+    assert!(sums.lines().all(|line| line.find("  ") == Some(md5)), "{sums}");
+}

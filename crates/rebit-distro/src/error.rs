@@ -31,6 +31,12 @@ pub enum DebError {
         /// Its name, cut.
         name: String,
     },
+    /// It has a device, which no package may have (Debian policy 10.6).
+    #[error("it has the device `{path}`, which no package may have")]
+    Device {
+        /// Where.
+        path: String,
+    },
     /// One of its archives cannot be read.
     #[error("its {member} cannot be read")]
     Archive {

@@ -216,7 +216,7 @@ fn request(recipe: &Recipe, universe: &Universe) -> Result<Request, DistroError>
     let mut packages = recipe.wanted().map_err(wrong)?;
     if recipe.variant == Variant::Minbase {
         let base: BTreeSet<&str> =
-            universe.iter().filter(|p| p.essential || p.required).map(|p| p.name.as_str()).collect();
+            universe.iter().filter(|p| p.essential || p.priority == 0).map(|p| p.name.as_str()).collect();
         let plain = |name: &str| Relation {
             name: name.to_owned(),
             qualifier: None,
