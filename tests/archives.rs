@@ -4,7 +4,7 @@ use std::fs;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::PathBuf;
 
-use crate::distro::fails;
+use crate::distro::{fails, locks};
 use crate::support::archive::Archive;
 use crate::support::server::{Reply, Seen, Server};
 use crate::support::{World, ended, has, is_root, skip};
@@ -497,4 +497,76 @@ fn scanners_read_what_dpkg_would_say() {
     assert_eq!(ours, entry(&fs::read_to_string(world.path("dpkg/var/lib/dpkg/status")).unwrap()));
     let md5 = "d41d8cd98f00b204e9800998ecf8427e".len();
     assert!(sums.lines().all(|line| line.find("  ") == Some(md5)), "{sums}");
+}
+
+#[test]
+fn the_choice_of_packages_is_that_of_apt() {
+    let world = World::new();
+    let wanted = [
+        "bash",
+        "ca-certificates",
+        "curl",
+        "default-jre-headless",
+        "exim4-daemon-light",
+        "git",
+        "haproxy",
+        "mariadb-server",
+        "nginx-core",
+        "php-cli",
+        "postgresql-15",
+        "python3",
+        "samba",
+        "systemd",
+        "xterm",
+    ];
+    let mut recipes = String::new();
+    for name in wanted {
+        recipes.push_str(&format!(
+            "[image.\"{name}\"]\ndebian = {{ suite = \"bookworm\", variant = \"distroless\", dependencies = true, packages = [\"{name}\"] }}\n"
+        ));
+    }
+    world.write("rebit.toml", recipes);
+    if !has("apt-get") || !locks(&world) {
+        return;
+    }
+    // Another apt: nothing is installed, and its indexes are of now.
+    for directory in ["state/lists/partial", "cache/archives/partial"] {
+        fs::create_dir_all(world.path(directory)).unwrap();
+    }
+    world.write("status", "");
+    let apt = |args: &[&str]| {
+        let mut apt = std::process::Command::new("apt-get");
+        for (name, path) in [("State", "state"), ("State::status", "status"), ("Cache", "cache")] {
+            apt.arg("-o").arg(format!("Dir::{name}={}", world.path(path).display()));
+        }
+        ended(apt.args(["-o", "APT::Sandbox::User=root", "-qq"]).args(args).env("LC_ALL", "C"))
+    };
+    assert_eq!(apt(&["update"]).code, 0);
+    let policy = ended(std::process::Command::new("apt-cache").args(["policy"]).env("LC_ALL", "C")).stdout;
+    if !policy.contains("n=bookworm") || policy.contains("n=trixie") {
+        skip("needs a machine whose apt has bookworm alone");
+        return;
+    }
+    let lock: toml::Table = fs::read_to_string(world.path("rebit.lock")).unwrap().parse().unwrap();
+    let version = |name: &str| -> Vec<String> {
+        let packages = lock["image"][&format!("{name}:latest")]["packages"].as_array().unwrap();
+        packages
+            .iter()
+            .map(|p| format!("{} {}", p["name"].as_str().unwrap(), p["version"].as_str().unwrap()))
+            .collect()
+    };
+    for name in wanted {
+        let said = apt(&["-s", "--no-install-recommends", "install", name]).stdout;
+        let mut chosen: Vec<String> = said
+            .lines()
+            .filter_map(|line| {
+                let (name, rest) = line.strip_prefix("Inst ")?.split_once(" (")?;
+                Some(format!("{name} {}", rest.split(' ').next()?))
+            })
+            .collect();
+        chosen.sort();
+        let mut ours = version(name);
+        ours.sort();
+        assert_eq!(ours, chosen, "{name}");
+    }
 }

@@ -189,7 +189,7 @@ fn mistakes_are_named() {
 }
 
 /// Whether this machine's apt knows where packages are, and they can be had; pins what is beside `rebit.toml`.
-fn locks(world: &World) -> bool {
+pub(crate) fn locks(world: &World) -> bool {
     let configured =
         ["/etc/apt/sources.list", "/etc/apt/sources.list.d"].iter().any(|path| Path::new(path).exists());
     if !configured || !has("gpgv") {
