@@ -330,6 +330,8 @@ pub struct ImageSummary {
     pub size: u64,
     /// Bytes of all files of the root file system.
     pub uncompressed_size: u64,
+    /// How many regular files the root file system has, each name of one counted.
+    pub files: u64,
     /// How many layers it has.
     pub layers: usize,
 }
@@ -339,21 +341,23 @@ pub struct ImageSummary {
 /// # Errors
 /// When the store fails or an image is damaged.
 pub fn list(store: &Store) -> Result<Vec<ImageSummary>, ImageError> {
-    let mut sizes: BTreeMap<TreeId, u64> = BTreeMap::new();
+    // What names share is loaded once.
+    let mut known: BTreeMap<TreeId, (u64, u64)> = BTreeMap::new();
     let mut images = Vec::new();
     for found in store.refs()? {
         let Some(record) = read_record(store, &found.root)? else { continue };
         let config =
             Raw::<ImageConfig>::parse("config", store.read_blob(&record.config.digest, MAX_DOCUMENT)?)?;
         let manifest_size = store.stat_blob(&record.manifest.digest)?.map_or(0, |stat| stat.size);
-        let uncompressed_size = match record.trees.last() {
-            None => 0,
-            Some(tree) => match sizes.get(tree) {
-                Some(size) => *size,
+        let (uncompressed_size, files) = match record.trees.last() {
+            None => (0, 0),
+            Some(id) => match known.get(id) {
+                Some(totals) => *totals,
                 None => {
-                    let size = Tree::load(tree, store)?.size();
-                    sizes.insert(*tree, size);
-                    size
+                    let tree = Tree::load(id, store)?;
+                    let totals = (tree.size(), tree.counts().files);
+                    known.insert(*id, totals);
+                    totals
                 }
             },
         };
@@ -366,6 +370,7 @@ pub fn list(store: &Store) -> Result<Vec<ImageSummary>, ImageError> {
             created: config.value().created.clone(),
             size: layers.saturating_add(manifest_size).saturating_add(config.size()),
             uncompressed_size,
+            files,
             layers: record.layers.len(),
         });
     }
