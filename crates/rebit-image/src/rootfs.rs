@@ -97,7 +97,7 @@ pub fn put_rootfs(
         descriptor(MediaType::ImageConfig, config.digest(), config.size()),
         vec![descriptor(layer.media_type.clone(), layer.digest, layer.size)],
     )?;
-    let new = NewImage { manifest, config, layers: &[layer], trees: &[tree_id], provenance: None };
+    let new = NewImage { manifest, config, layers: &[layer], trees: Some(&[tree_id]), provenance: None };
     put_image(session, new, names, options.now)
 }
 

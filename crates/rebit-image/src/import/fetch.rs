@@ -16,7 +16,7 @@ use crate::transport::Source;
 pub(super) struct Fetched<'a> {
     pub(super) session: &'a Session,
     pub(super) source: &'a dyn Source,
-    /// Layers whose blobs the store lacks, each blob once.
+    /// Layers whose blobs the store lacks and that are fetched ahead, each blob once.
     missing: Vec<&'a Layer<'a>>,
     states: Mutex<BTreeMap<Digest, State>>,
     changed: Condvar,
@@ -33,10 +33,12 @@ enum State {
 }
 
 impl<'a> Fetched<'a> {
+    /// `first` blobs are left to whoever applies them.
     pub(super) fn new(
         session: &'a Session,
         source: &'a dyn Source,
         layers: &'a [Layer<'a>],
+        first: usize,
     ) -> Result<Self, ImageError> {
         let (mut missing, mut states) = (Vec::new(), BTreeMap::new());
         for layer in layers {
@@ -44,13 +46,14 @@ impl<'a> Fetched<'a> {
                 missing.push(layer);
             }
         }
+        missing.drain(..first.min(missing.len()));
         let (changed, stopped) = (Condvar::new(), AtomicBool::new(false));
         Ok(Self { session, source, missing, states: Mutex::new(states), changed, stopped })
     }
 
-    /// How many blobs there are to fetch besides the first one, which is applied while it comes.
+    /// How many blobs there are to fetch ahead.
     pub(super) fn len(&self) -> usize {
-        self.missing.len().saturating_sub(1)
+        self.missing.len()
     }
 
     fn states(&self) -> MutexGuard<'_, BTreeMap<Digest, State>> {
@@ -59,7 +62,7 @@ impl<'a> Fetched<'a> {
 
     /// Fetches blobs until there is none left, or one fails.
     pub(super) fn work(&self) {
-        for layer in self.missing.iter().skip(1) {
+        for layer in &self.missing {
             {
                 let mut states = self.states();
                 match states.get_mut(&layer.digest) {

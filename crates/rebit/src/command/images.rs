@@ -26,8 +26,8 @@ pub(crate) fn images(flags: &Flags, command: &Images) -> Result<(), CommandError
             image.platform.to_string(),
             image.layers.to_string(),
             size(image.size),
-            size(image.uncompressed_size),
-            image.files.to_string(),
+            image.uncompressed_size.map_or_else(|| "-".to_owned(), size),
+            image.files.map_or_else(|| "-".to_owned(), |files| files.to_string()),
         ]
     };
     let rows: Vec<Vec<String>> = images.iter().map(row).collect();
