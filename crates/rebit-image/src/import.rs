@@ -1,5 +1,6 @@
 //! From a place into the store.
 
+mod ahead;
 mod fetch;
 mod unpack;
 
@@ -10,7 +11,7 @@ use std::time::SystemTime;
 use rebit_layer::codec::decode::{self, DecodeLimits};
 use rebit_layer::{ReadError, ReadOptions, Tree, read_layer};
 use rebit_oci::config::ImageConfig;
-use rebit_oci::digest::{HashingReader, Mismatch};
+use rebit_oci::digest::Mismatch;
 use rebit_oci::encode::Preimage;
 use rebit_oci::manifest::{self, Descriptor, ImageManifest, Kind};
 use rebit_oci::{CacheKey, DiffId, Digest, ObjectId, Reference, TreeId};
@@ -336,10 +337,11 @@ impl Layer<'_> {
         options: &ImportOptions,
     ) -> Result<Tree, ImageError> {
         let decoder = decode::open(reader, options.decode);
-        let mut plain = HashingReader::new(decoder.map_err(|error| ImageError::blob(self.digest, error))?);
-        let layer =
-            read_layer(&mut plain, lower, session, &options.layer).map_err(|error| self.error(error))?;
-        let (found, _) = plain.finish().map_err(|error| ImageError::blob(self.digest, error))?;
+        let decoder = decoder.map_err(|error| ImageError::blob(self.digest, error))?;
+        let (layer, digest) =
+            ahead::ahead(decoder, |mut plain| read_layer(&mut plain, lower, session, &options.layer));
+        let layer = layer.map_err(|error| self.error(error))?;
+        let found = digest.map_err(|error| ImageError::blob(self.digest, error))?;
         if found != self.diff_id.0 {
             let (number, digest, expected) = (self.number, self.digest, self.diff_id.0);
             return Err(ImageError::DiffId { number, digest, expected, found });

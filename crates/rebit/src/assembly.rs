@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use rebit_build::plan::DEFAULT_EPOCH;
-use rebit_build::{TreeRun, run_tree};
+use rebit_build::{StepProblem, TreeRun, run_tree};
 use rebit_distro::{
     Archives, Command, DistroError, Host, HostError, Indexes, Lock, LockedImage, Made, Order, Recipe,
     Recipes, Scripts, debian_architecture, lock, recipe,
@@ -237,10 +237,10 @@ struct Sandbox<'a> {
 
 /// Scripts that failed, and what they said last.
 #[derive(Debug, thiserror::Error)]
-#[error("{problem}; the last that was said:\n{said}")]
+#[error("their scripts ended badly{said}")]
 struct ScriptsFailed {
-    problem: String,
     said: String,
+    source: StepProblem,
 }
 
 impl Scripts for Sandbox<'_> {
@@ -263,9 +263,13 @@ impl Scripts for Sandbox<'_> {
         let ran = run_tree(self.session, *tree, &run, &Runner::this_executable(), &mut output, self.stop);
         match ran {
             Ok((tree, _)) => Ok(tree),
-            Err(problem) => {
-                let said = String::from_utf8_lossy(&said).into_owned();
-                Err(ScriptsFailed { problem: problem.to_string(), said }.into())
+            Err(source) => {
+                let said = String::from_utf8_lossy(&said);
+                let said = match said.trim_end() {
+                    "" => String::new(),
+                    said => format!("; the last that was said:\n{said}"),
+                };
+                Err(ScriptsFailed { said, source }.into())
             }
         }
     }

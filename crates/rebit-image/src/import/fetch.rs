@@ -20,6 +20,8 @@ pub(super) struct Fetched<'a> {
     missing: Vec<&'a Layer<'a>>,
     states: Mutex<BTreeMap<Digest, State>>,
     changed: Condvar,
+    /// A blob could not be got: no further one is begun, and those that are on their way are let come.
+    failed: AtomicBool,
     stopped: AtomicBool,
 }
 
@@ -47,8 +49,8 @@ impl<'a> Fetched<'a> {
             }
         }
         missing.drain(..first.min(missing.len()));
-        let (changed, stopped) = (Condvar::new(), AtomicBool::new(false));
-        Ok(Self { session, source, missing, states: Mutex::new(states), changed, stopped })
+        let (changed, failed, stopped) = (Condvar::new(), AtomicBool::new(false), AtomicBool::new(false));
+        Ok(Self { session, source, missing, states: Mutex::new(states), changed, failed, stopped })
     }
 
     /// How many blobs there are to fetch ahead.
@@ -66,7 +68,7 @@ impl<'a> Fetched<'a> {
             {
                 let mut states = self.states();
                 match states.get_mut(&layer.digest) {
-                    Some(state @ State::Waiting) if !self.is_stopped() => *state = State::Taken,
+                    Some(state @ State::Waiting) if !self.is_over() => *state = State::Taken,
                     _ => continue,
                 }
             }
@@ -76,7 +78,7 @@ impl<'a> Fetched<'a> {
                 layer.keep(self.session, &mut reader)
             });
             if got.is_err() {
-                self.stop();
+                self.failed.store(true, Ordering::Relaxed);
             }
             self.states().insert(layer.digest, State::Done(got));
             self.changed.notify_all();
@@ -90,7 +92,7 @@ impl<'a> Fetched<'a> {
             match states.get(&layer.digest) {
                 Some(State::Waiting) => {
                     // What another one failed at is the reason why nobody fetched this.
-                    if let Some(error) = self.is_stopped().then(|| failure(&mut states)).flatten() {
+                    if let Some(error) = self.is_over().then(|| failure(&mut states)).flatten() {
                         return Err(error);
                     }
                     if let Some(state) = states.get_mut(&layer.digest) {
@@ -117,6 +119,11 @@ impl<'a> Fetched<'a> {
     /// Makes everybody stop.
     pub(super) fn stop(&self) {
         self.stopped.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether no further blob is begun.
+    fn is_over(&self) -> bool {
+        self.is_stopped() || self.failed.load(Ordering::Relaxed)
     }
 
     fn is_stopped(&self) -> bool {
