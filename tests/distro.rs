@@ -47,7 +47,8 @@ fn an_image_is_assembled_pinned_and_built_upon() {
     // A Dockerfile beside the recipe begins with it, without anything being done before.
     let other = World::new();
     fs::rename(world.path("context"), other.path("context")).unwrap();
-    other.ok(["build", "-t", "app", "-o", "type=local,dest=out", "context"]);
+    let built = other.run(["build", "-q", "-t", "app", "-o", "type=local,dest=out", "context"]);
+    assert_eq!((built.code, built.stderr.as_str()), (0, ""), "a quiet build is quiet about packages, too");
     let read = |path: &str| fs::read_to_string(other.path("out").join(path)).unwrap();
     assert_eq!(
         (read("usr/bin/tool"), read("etc/tool.conf"), read("usr/share/data")),
