@@ -39,8 +39,8 @@ pub(crate) fn build(flags: &Flags, command: &Build) -> Result<(), CommandError> 
     let stop = signal::stop_flag()?;
     let store = environment::create_store(flags)?;
     let session = store.session()?;
-    let input = dockerfile::open(&command.source, &session, &stop)?;
     let quiet = matches!(progress, ProgressFlag::Quiet);
+    let input = dockerfile::open(&command.source, quiet, &session, &stop)?;
     let call = if command.check { Call::CHECK } else { command.call };
     if let Some(done) = call::answer(call, &input, command.source.target.as_deref(), quiet) {
         return done;
