@@ -246,7 +246,8 @@ pub(crate) fn registries_files() -> Vec<PathBuf> {
     files
 }
 
-/// Directories with a directory for each registry host, in which `*.crt` are certificates of authorities.
+/// Directories with a directory for each registry host, in which `*.crt` are certificates of authorities, and `*.cert`
+/// with `*.key` are this machine's own.
 pub(crate) fn certificate_directories() -> Vec<PathBuf> {
     let mut directories: Vec<PathBuf> =
         ["/etc/docker/certs.d", "/etc/containers/certs.d"].iter().map(PathBuf::from).collect();

@@ -107,6 +107,12 @@ pub(crate) fn hint(error: &RegistryError) -> Option<String> {
         RegistryError::Status { status: 429, .. } => {
             Some("the registry limits how often it is asked; some allow more after `rebit login`".to_owned())
         }
+        RegistryError::Http(error @ HttpError::Tls { url, .. }) if wants_certificate(error) => {
+            let host = url.split('/').nth(2).unwrap_or("HOST");
+            Some(format!(
+                "it wants a certificate of this machine: /etc/docker/certs.d/{host}/client.cert and client.key"
+            ))
+        }
         RegistryError::Http(HttpError::Tls { url, .. }) => {
             let host = url.split('/').nth(2).unwrap_or("HOST");
             Some(format!(
@@ -115,6 +121,21 @@ pub(crate) fn hint(error: &RegistryError) -> Option<String> {
         }
         _ => None,
     }
+}
+
+/// Whether a server ended the connection because of the certificate that the client showed, or did not show.
+fn wants_certificate(error: &HttpError) -> bool {
+    let mut cause = std::error::Error::source(error);
+    while let Some(inner) = cause {
+        let text = inner.to_string();
+        if text.contains("received fatal alert")
+            && (text.contains("Certificate") || text.contains("UnknownCA"))
+        {
+            return true;
+        }
+        cause = inner.source();
+    }
+    false
 }
 
 impl From<RegistryError> for CommandError {

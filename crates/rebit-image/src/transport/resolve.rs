@@ -13,7 +13,7 @@ use crate::{ImageError, Platform};
 /// How deep indexes may be nested.
 pub(crate) const MAX_DEPTH: usize = 4;
 /// Most manifests of one index.
-const MAX_CHILDREN: usize = 1000;
+pub(super) const MAX_CHILDREN: usize = 1000;
 /// What BuildKit puts on a manifest that is not an image but describes one.
 const ATTESTATION: &str = "vnd.docker.reference.type";
 
@@ -110,14 +110,22 @@ pub fn select(
             _ => return choose(source, candidates(&index)?, wanted, any_platform),
         }
     }
-    Err(ImageError::Limit { what: "the depth of nested image indexes".to_owned(), limit: MAX_DEPTH as u64 })
+    Err(too_deep())
+}
+
+pub(super) fn too_deep() -> ImageError {
+    ImageError::Limit { what: "the depth of nested image indexes".to_owned(), limit: MAX_DEPTH as u64 }
+}
+
+pub(super) fn too_many(index: &Digest) -> ImageError {
+    let what = format!("the number of manifests in index {index}");
+    ImageError::Limit { what, limit: MAX_CHILDREN as u64 }
 }
 
 fn candidates(index: &Raw<ImageIndex>) -> Result<Vec<Candidate>, ImageError> {
     let children = index.value().manifests();
     if children.len() > MAX_CHILDREN {
-        let what = format!("the number of manifests in index {}", index.digest());
-        return Err(ImageError::Limit { what, limit: MAX_CHILDREN as u64 });
+        return Err(too_many(&index.digest()));
     }
     let mut candidates = Vec::new();
     for child in children {
@@ -174,7 +182,7 @@ fn checked(
     Err(ImageError::NoPlatform { wanted: wanted.clone(), available: vec![platform.to_string()] })
 }
 
-fn ambiguous(source: &dyn Source, offers: &[Offer]) -> ImageError {
+pub(super) fn ambiguous(source: &dyn Source, offers: &[Offer]) -> ImageError {
     let name = |offer: &Offer| offer.tag.clone().or_else(|| offer.name.clone());
     ImageError::Ambiguous {
         name: String::new(),

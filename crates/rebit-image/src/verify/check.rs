@@ -16,6 +16,8 @@ use crate::{ImageError, Platform};
 /// What is known so far.
 #[derive(Debug, Default)]
 pub(super) struct Check {
+    /// Whether a blob that cannot be read says nothing of the blob.
+    pub(super) strict: bool,
     findings: Vec<Finding>,
     more: bool,
     report: VerifyReport,
@@ -66,12 +68,15 @@ impl Check {
             Err(error) => error,
         };
         match error {
+            ImageError::BlobIo { .. } if self.strict => return Err(error),
             ImageError::CorruptBlob { digest, reason } => self.add(Some(digest), None, reason),
             ImageError::CorruptEntry { entry, reason, .. } => self.add(None, Some(&entry), reason),
             ImageError::BlobIo { digest, source } => {
                 self.add(Some(digest), None, format!("it cannot be read: {}", chain(&source)));
             }
-            ImageError::Io { .. } | ImageError::Ambiguous { .. } => return Err(error),
+            ImageError::Io { .. } | ImageError::Ambiguous { .. } | ImageError::Place { .. } => {
+                return Err(error);
+            }
             // The store tells damage from trouble, but both mean that the image cannot be trusted.
             other => self.add(None, None, chain(&other)),
         }
@@ -86,7 +91,10 @@ impl Check {
     ) -> Result<Option<T>, ImageError> {
         match result {
             Err(
-                error @ (ImageError::Io { .. } | ImageError::CorruptBlob { .. } | ImageError::BlobIo { .. }),
+                error @ (ImageError::Io { .. }
+                | ImageError::Place { .. }
+                | ImageError::CorruptBlob { .. }
+                | ImageError::BlobIo { .. }),
             ) => self.note(Err(error)),
             Err(ImageError::NotFound { .. }) => {
                 self.add(Some(digest), None, "it is missing".to_owned());

@@ -29,6 +29,17 @@ struct State {
     granted: BTreeMap<String, String>,
 }
 
+/// What became of a refusal.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Renewed {
+    /// There is nothing else to show.
+    No,
+    /// There is something new, got for this.
+    Own,
+    /// Another thread had got something new by then, which may have run out in turn.
+    Others,
+}
+
 /// Who asks, and on which way.
 pub(super) struct Asker<'a> {
     pub(super) site: &'a dyn Site,
@@ -52,29 +63,29 @@ impl Authority {
         }
     }
 
-    /// Takes note that `used` was not enough. Returns whether there is something else to try.
+    /// Takes note that `used` was not enough. Says whether there is something else to try.
     pub(super) fn refused(
         &self,
         asker: &Asker<'_>,
         head: &Head,
         scope: &str,
         used: Option<&str>,
-    ) -> Result<bool, RegistryError> {
+    ) -> Result<Renewed, RegistryError> {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         // Another thread was faster.
         if let Some(value) = state.granted.get(scope)
             && Some(value.as_str()) != used
         {
-            return Ok(true);
+            return Ok(Renewed::Others);
         }
         state.granted.remove(scope);
         match challenge::parse(head.all("www-authenticate")) {
             Some(challenge) => state.challenge = Some(challenge),
-            None => return Ok(false),
+            None => return Ok(Renewed::No),
         }
         let value = state.obtain(asker, scope)?;
         // The same password a second time is no news.
-        Ok(value.is_some() && value.as_deref() != used)
+        Ok(if value.is_some() && value.as_deref() != used { Renewed::Own } else { Renewed::No })
     }
 
     /// Whether credentials of the user are in play.

@@ -83,6 +83,14 @@ pub enum RegistryError {
         /// Why.
         source: Box<dyn Error + Send + Sync>,
     },
+    /// The certificate that this machine would show cannot be used.
+    #[error("cannot use the certificate of this machine for `{registry}`")]
+    Identity {
+        /// The host.
+        registry: String,
+        /// Why.
+        source: Box<dyn Error + Send + Sync>,
+    },
     /// The network.
     #[error(transparent)]
     Http(#[from] HttpError),
@@ -109,6 +117,7 @@ impl RegistryError {
                 | Self::Blocked { .. }
                 | Self::Unsupported { .. }
                 | Self::Credentials { .. }
+                | Self::Identity { .. }
                 | Self::Source { .. }
         )
     }

@@ -34,13 +34,19 @@ pub use list::Referrer;
 pub use push::{OpenBlob, Push, PushBlob, PushEvent, Pushed};
 pub use repository::{Manifest, Repository, Wanted};
 
-use crate::http::{Client, ClientOptions, Watch};
+use crate::http::{Client, ClientOptions, Identity, Watch};
 use rebit_oci::Reference;
 
 /// What the machine knows of registries.
 pub trait Site: Send + Sync {
     /// Certificates of further authorities for a host, as PEM.
     fn authorities(&self, host: &str) -> Vec<u8>;
+
+    /// What this machine shows to a host that asks it for a certificate; `None` is no error.
+    ///
+    /// # Errors
+    /// What there is cannot be used.
+    fn identity(&self, host: &str) -> Result<Option<Identity>, Box<dyn Error + Send + Sync>>;
 
     /// Who the user is to `registry`, when `repository` is wanted there. It is asked when the registry wants to know.
     ///

@@ -14,7 +14,7 @@ use super::credentials::Credentials;
 use super::host::{Call, Host};
 use super::hosts::{Access, Endpoint};
 use super::{Machinery, RegistryError, RegistryOptions, Site};
-use crate::http::Answer;
+use crate::http::{Answer, Identity};
 
 /// The largest manifest that is read, as registries have it: 4 MiB.
 pub(super) const MAX_MANIFEST: u64 = 4 << 20;
@@ -261,6 +261,10 @@ pub(super) fn log_in(
     impl Site for One {
         fn authorities(&self, host: &str) -> Vec<u8> {
             self.inner.authorities(host)
+        }
+
+        fn identity(&self, host: &str) -> Result<Option<Identity>, Box<dyn std::error::Error + Send + Sync>> {
+            self.inner.identity(host)
         }
 
         fn credentials(

@@ -10,7 +10,7 @@ use rebit_oci::manifest::{OCI_INDEX, OCI_MANIFEST};
 
 use super::*;
 use crate::Proxies;
-use crate::http::{HttpError, Limits};
+use crate::http::{HttpError, Identity, Limits};
 use crate::server::{Reply, Seen, Server};
 
 mod faults;
@@ -23,6 +23,10 @@ struct Known(Option<Credentials>);
 impl Site for Known {
     fn authorities(&self, _: &str) -> Vec<u8> {
         Vec::new()
+    }
+
+    fn identity(&self, _: &str) -> Result<Option<Identity>, Box<dyn Error + Send + Sync>> {
+        Ok(None)
     }
 
     fn credentials(&self, _: &str, _: &str) -> Result<Option<Credentials>, Box<dyn Error + Send + Sync>> {
@@ -205,4 +209,39 @@ fn a_host_that_may_be_insecure_is_asked_without_tls_when_it_has_none() {
     let asked = host::Host::new(endpoint, machinery);
     let answer = asked.send(&host::Call::new(ureq::http::Method::GET, "app/x", "")).unwrap();
     assert_eq!((answer.head.status, answer.head.url), (200, server.url("/v2/app/x")));
+}
+
+#[test]
+fn a_registry_is_reached_through_the_proxy_unless_it_is_excepted() {
+    let server = Server::new(|_| manifest(b"{}", OCI_MANIFEST));
+    let to = server.url("").trim_start_matches("http://").to_owned();
+    let proxy = Server::new(move |seen| match seen.target.ends_with(":80") {
+        true => Reply::Tunnel(to.clone()),
+        false => Reply::status(502),
+    });
+    let ask = |except: &str| {
+        let mut options = options(None);
+        let through = Some(proxy.url(""));
+        options.http.proxies =
+            Proxies { http: through.clone(), https: through, except: Some(except.to_owned()) };
+        options.hosts.add("[[registry]]\nlocation = \"reg.invalid\"\ninsecure = true").unwrap();
+        let name = "reg.invalid/app:1".parse().unwrap();
+        let repository = Registry::new(options).repository(&name, Access::Pull).unwrap();
+        repository.manifest(Wanted::Tag("1"))
+    };
+    assert_eq!(ask("other.invalid").unwrap().bytes, b"{}");
+    assert_eq!(proxy.seen(), ["CONNECT reg.invalid:443", "CONNECT reg.invalid:80"]);
+    assert!(ask("other.invalid,.reg.invalid,reg.invalid").is_err());
+    assert_eq!(proxy.seen().len(), 2, "an excepted host is asked directly");
+}
+
+#[test]
+fn a_limit_on_requests_is_waited_for_and_then_said() {
+    let body =
+        br#"{"errors":[{"code":"TOOMANYREQUESTS","message":"You have reached your pull rate limit"}]}"#;
+    let server = Server::new(move |_| Reply::Whole(429, vec![("Retry-After", "0".into())], body.to_vec()));
+    let error = repository(&server, Access::Pull).manifest(Wanted::Tag("1")).unwrap_err();
+    assert!(matches!(error, RegistryError::Status { status: 429, .. }), "{error:?}");
+    assert!(error.to_string().contains("pull rate limit (TOOMANYREQUESTS)"), "{error}");
+    assert_eq!(server.seen().len(), 4);
 }

@@ -81,7 +81,10 @@ fn blobs() -> Vec<Vec<u8>> {
 }
 
 fn send(server: &Server, from: &[&str]) -> Result<Pushed, RegistryError> {
-    let content = blobs();
+    send_all(server, &blobs(), from)
+}
+
+fn send_all(server: &Server, content: &[Vec<u8>], from: &[&str]) -> Result<Pushed, RegistryError> {
     let blobs: Vec<PushBlob> = content
         .iter()
         .map(|blob| PushBlob {
@@ -181,6 +184,33 @@ fn an_upload_goes_on_where_it_broke_off() {
     let ranges: Vec<String> =
         server.requests().iter().filter_map(|seen| seen.fields.get("content-range").cloned()).collect();
     assert!(ranges.contains(&"100000-399999".to_owned()), "{ranges:?}");
+}
+
+#[test]
+fn what_is_too_much_at_once_goes_in_chunks_that_are_not_too_small() {
+    const LEAST: usize = 17 << 20;
+    let memory = memory();
+    let picky = |seen: &Seen, memory: &mut Memory| match seen.method.as_str() {
+        "PATCH" if seen.body.len() > LEAST => Some(Reply::status(413)),
+        "PATCH" if seen.body.len() < LEAST && memory.uploads.last()?.is_empty() => Some(Reply::status(416)),
+        "POST" => {
+            memory.uploads.push(Vec::new());
+            let number = memory.uploads.len() - 1;
+            let fields = vec![
+                ("Location", format!("/v2/app/blobs/uploads/{number}?at=0")),
+                ("OCI-Chunk-Min-Length", LEAST.to_string()),
+            ];
+            Some(Reply::Whole(202, fields, Vec::new()))
+        }
+        _ => None,
+    };
+    let server = server(&memory, picky);
+    let blob: Vec<u8> = (0..LEAST + 1000).map(|n| (n >> 8) as u8).collect();
+    assert_eq!(send_all(&server, std::slice::from_ref(&blob), &[]).unwrap().uploaded, 1);
+    assert!(memory.lock().unwrap().blobs[&Digest::of(&blob).to_string()] == blob);
+    let ranges: Vec<String> =
+        server.requests().iter().filter_map(|seen| seen.fields.get("content-range").cloned()).collect();
+    assert_eq!(ranges, [format!("0-{}", LEAST - 1), format!("{LEAST}-{}", LEAST + 999)]);
 }
 
 #[test]

@@ -1,0 +1,138 @@
+//! All of an image index: the images for every platform, and what else it names.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use rebit_oci::manifest::{self, Descriptor, ImageIndex, ImageManifest, Kind, MediaType};
+use rebit_oci::{Digest, Raw};
+
+use super::resolve::{MAX_CHILDREN, MAX_DEPTH, ambiguous, read_blob, too_deep, too_many};
+use super::{Offer, Source};
+use crate::ImageError;
+
+/// Most manifests and indexes in all.
+const MAX_DOCUMENTS: usize = 4096;
+/// Most bytes of them, which are held in memory.
+const MAX_BYTES: u64 = 64 << 20;
+
+/// A manifest or index, byte for byte.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Document {
+    /// What names it, or it itself, calls it.
+    pub media_type: MediaType,
+    /// Its digest.
+    pub digest: Digest,
+    /// It.
+    pub bytes: Vec<u8>,
+}
+
+/// What an index leads to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Everything {
+    /// What the place offers.
+    pub top: Document,
+    /// The other manifests and indexes, each once and before those that name it.
+    pub below: Vec<Document>,
+    /// Configs and layers with their lengths.
+    pub blobs: BTreeMap<Digest, u64>,
+}
+
+/// Reads the one manifest or index that a place offers, and all manifests below it. Nothing is chosen and nothing left out.
+///
+/// # Errors
+/// [`ImageError::NotFound`] when something is not there, [`ImageError::Ambiguous`] when the place offers several,
+/// [`ImageError::Unsupported`] for what is neither manifest nor index, and [`ImageError::Limit`].
+pub fn everything(source: &dyn Source) -> Result<Everything, ImageError> {
+    let offers = source.offers()?;
+    let distinct: BTreeSet<Digest> = offers.iter().map(|offer| offer.digest).collect();
+    let first = match (offers.first(), distinct.len()) {
+        (Some(first), 1) => first,
+        (None, _) => {
+            return Err(ImageError::NotFound { what: "an image".to_owned(), place: source.place() });
+        }
+        _ => return Err(ambiguous(source, &offers)),
+    };
+    let mut walk =
+        Walk { source, seen: BTreeSet::new(), bytes: 0, found: Vec::new(), blobs: BTreeMap::new() };
+    let Offer { media_type, digest, size, .. } = first;
+    walk.document(media_type, *digest, *size, 0)?;
+    match walk.found.pop() {
+        Some(top) => Ok(Everything { top, below: walk.found, blobs: walk.blobs }),
+        None => unreachable!("a document that was walked is among those found"),
+    }
+}
+
+struct Walk<'a> {
+    source: &'a dyn Source,
+    seen: BTreeSet<Digest>,
+    bytes: u64,
+    found: Vec<Document>,
+    blobs: BTreeMap<Digest, u64>,
+}
+
+impl Walk<'_> {
+    fn document(
+        &mut self,
+        media_type: &MediaType,
+        digest: Digest,
+        size: u64,
+        depth: usize,
+    ) -> Result<(), ImageError> {
+        if !self.seen.insert(digest) {
+            return Ok(());
+        }
+        self.bytes = self.bytes.saturating_add(size);
+        let limits = [
+            ("the number of manifests below an index", self.seen.len() as u64, MAX_DOCUMENTS as u64),
+            ("the size of all manifests below an index", self.bytes, MAX_BYTES),
+        ];
+        if let Some((what, _, limit)) = limits.into_iter().find(|(_, found, limit)| found > limit) {
+            return Err(ImageError::Limit { what: what.to_owned(), limit });
+        }
+        let kind = manifest::kind(media_type);
+        let bytes = match kind {
+            Kind::Manifest | Kind::ImageIndex => read_blob(self.source, &digest, size)?,
+            _ => {
+                let what = format!("manifest {digest} of type `{media_type}`");
+                return Err(ImageError::Unsupported { what });
+            }
+        };
+        let bytes = if kind == Kind::Manifest {
+            self.image(bytes)?
+        } else {
+            if depth == MAX_DEPTH {
+                return Err(too_deep());
+            }
+            self.index(bytes, depth)?
+        };
+        self.found.push(Document { media_type: media_type.clone(), digest, bytes });
+        Ok(())
+    }
+
+    fn index(&mut self, bytes: Vec<u8>, depth: usize) -> Result<Vec<u8>, ImageError> {
+        let index = Raw::<ImageIndex>::parse("image index", bytes)?;
+        let children = index.value().manifests();
+        if children.len() > MAX_CHILDREN {
+            return Err(too_many(&index.digest()));
+        }
+        for child in children {
+            self.document(child.media_type(), manifest::digest(child)?, child.size(), depth + 1)?;
+        }
+        Ok(index.into_bytes())
+    }
+
+    fn image(&mut self, bytes: Vec<u8>) -> Result<Vec<u8>, ImageError> {
+        let image = Raw::<ImageManifest>::parse("manifest", bytes)?;
+        let described = std::iter::once(image.value().config()).chain(image.value().layers());
+        for (digest, size) in described.map(described_blob).collect::<Result<Vec<_>, _>>()? {
+            if self.blobs.insert(digest, size).is_some_and(|other| other != size) {
+                let reason = format!("it gives blob {digest} another size than the manifest before it");
+                return Err(ImageError::Inconsistent { manifest: image.digest(), reason });
+            }
+        }
+        Ok(image.into_bytes())
+    }
+}
+
+fn described_blob(blob: &Descriptor) -> Result<(Digest, u64), ImageError> {
+    Ok((manifest::digest(blob)?, blob.size()))
+}
