@@ -300,9 +300,12 @@ pub(crate) struct Images {
 
 #[derive(Debug, Args)]
 pub(crate) struct Inspect {
-    /// The image.
+    /// The image: store:NAME, docker://NAME, oci:DIR[:TAG], oci-archive:FILE, docker-archive:FILE.
     #[arg(value_name = "IMAGE")]
     pub(crate) image: String,
+    /// The platform to take out of an image index [default: this machine's].
+    #[arg(long, value_name = "OS/ARCH")]
+    pub(crate) platform: Option<String>,
     /// Print the manifest's or config's bytes as they are.
     #[arg(long, value_enum, value_name = "DOCUMENT")]
     pub(crate) raw: Option<Document>,

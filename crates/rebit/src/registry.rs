@@ -15,12 +15,12 @@ use rebit_image::ImageError;
 use rebit_oci::Reference;
 use rebit_remote::Stop;
 use rebit_remote::http::HttpError;
-use rebit_remote::registry::{Hosts, Registry, RegistryError, RegistryOptions};
+use rebit_remote::registry::{Hosts, Policy, Refusal, Registry, RegistryError, RegistryOptions};
 use rebit_sandbox::StopFlag;
 
 pub(crate) use login::{AuthStore, save, take_away};
 pub(crate) use pull::{Pull, Pulled};
-pub(crate) use push::{Outgoing, push};
+pub(crate) use push::{Outgoing, OutgoingIndex, push, push_index};
 pub(crate) use source::RegistrySource;
 
 use crate::error::{CommandError, ExitKind};
@@ -50,6 +50,7 @@ impl Registries {
         let client = Registry::new(RegistryOptions {
             http: network::client_options(stop),
             hosts: hosts()?,
+            policy: policy()?,
             site: Arc::new(site::Machine),
         });
         Ok(self.client.get_or_init(|| client))
@@ -73,6 +74,21 @@ fn hosts() -> Result<Hosts, CommandError> {
         hosts.add(&text).map_err(|error| wrong(&error))?;
     }
     Ok(hosts)
+}
+
+/// What may be taken: the user's policy, else the machine's; everything where there is none, as for Docker.
+fn policy() -> Result<Policy, CommandError> {
+    for path in environment::policy_files() {
+        let wrong = |what: &dyn std::fmt::Display| {
+            CommandError::message(format!("cannot use `{}`: {what}", path.display()))
+        };
+        match read(&path) {
+            Ok(bytes) => return Policy::parse(&bytes).map_err(|error| wrong(&error)),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
+            Err(error) => return Err(wrong(&error)),
+        }
+    }
+    Ok(Policy::default())
 }
 
 /// Reads a file that is not large.
@@ -103,6 +119,12 @@ pub(crate) fn hint(error: &RegistryError) -> Option<String> {
         RegistryError::Denied { registry, .. } => Some(format!(
             "the user that `rebit login {registry}` or `docker login` was told may not do this, or there is no such repository"
         )),
+        RegistryError::Policy { refusal: Refusal::Rejected, .. } => {
+            Some("policy.json in ~/.config/containers or /etc/containers says so".to_owned())
+        }
+        RegistryError::Policy { .. } => Some(
+            "rebit verifies no signatures; let `skopeo copy` verify it into an image layout, and take it from there with `rebit import oci:DIR`".to_owned(),
+        ),
         RegistryError::Blocked { .. } => Some("registries.conf has `blocked = true` for it".to_owned()),
         RegistryError::Status { status: 429, .. } => {
             Some("the registry limits how often it is asked; some allow more after `rebit login`".to_owned())

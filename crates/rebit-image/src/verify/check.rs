@@ -17,7 +17,7 @@ use crate::{ImageError, Platform};
 #[derive(Debug, Default)]
 pub(super) struct Check {
     /// Whether a blob that cannot be read says nothing of the blob.
-    pub(super) strict: bool,
+    strict: bool,
     findings: Vec<Finding>,
     more: bool,
     report: VerifyReport,
@@ -31,6 +31,11 @@ pub(super) struct Check {
 }
 
 impl Check {
+    /// What cannot be read says nothing of what is there.
+    pub(super) fn strict() -> Self {
+        Self { strict: true, ..Self::default() }
+    }
+
     pub(super) fn add(&mut self, blob: Option<Digest>, entry: Option<&str>, problem: String) {
         let finding = Finding { blob, entry: entry.map(str::to_owned), problem };
         if self.findings.contains(&finding) {

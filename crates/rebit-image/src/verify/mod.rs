@@ -146,7 +146,7 @@ pub fn verify(
 /// # Errors
 /// [`VerifyError`].
 pub fn verify_source(source: &dyn Source, expected: Option<Digest>) -> Result<VerifyReport, VerifyError> {
-    let mut check = Check { strict: true, ..Check::default() };
+    let mut check = Check::strict();
     if let Some(offers) = check.opened(source.offers())? {
         for offer in offers {
             check.offer(source, &offer)?;

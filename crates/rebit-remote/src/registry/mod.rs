@@ -8,6 +8,7 @@
 //! - A blob that breaks off is gone on with where it broke off; an upload likewise.
 //! - Whatever comes has a limit, and is verified before anyone relies on it.
 
+mod attach;
 mod auth;
 mod blob;
 mod challenge;
@@ -16,6 +17,7 @@ mod error;
 mod host;
 mod hosts;
 mod list;
+mod policy;
 mod push;
 mod repository;
 #[cfg(test)]
@@ -26,11 +28,13 @@ use std::error::Error;
 use std::fmt;
 use std::sync::Arc;
 
+pub use attach::{Attached, Attachment};
 pub use blob::Blob;
 pub use credentials::{AuthFile, AuthFileError, Credentials, DOCKER_HUB_KEY, Entry, encode_auth, server_key};
 pub use error::RegistryError;
 pub use hosts::{Access, Hosts, HostsError};
 pub use list::Referrer;
+pub use policy::{Policy, PolicyError, Refusal};
 pub use push::{OpenBlob, Push, PushBlob, PushEvent, Pushed};
 pub use repository::{Manifest, Repository, Wanted};
 
@@ -66,6 +70,8 @@ pub struct RegistryOptions {
     pub http: ClientOptions,
     /// Which hosts are asked for a name.
     pub hosts: Hosts,
+    /// Which images may be taken.
+    pub policy: Policy,
     /// What else is known.
     pub site: Arc<dyn Site>,
 }
@@ -104,6 +110,14 @@ impl Registry {
     #[must_use]
     pub fn expand(&self, text: &str) -> Option<Vec<Reference>> {
         self.machinery.options.hosts.expand(text)
+    }
+
+    /// Whether the policy lets an image be taken.
+    ///
+    /// # Errors
+    /// [`RegistryError::Policy`].
+    pub fn may_take(&self, name: &Reference) -> Result<(), RegistryError> {
+        self.machinery.options.policy.check(name)
     }
 
     /// The repository of `name`, and how it is to be used.

@@ -13,6 +13,7 @@ use crate::Proxies;
 use crate::http::{HttpError, Identity, Limits};
 use crate::server::{Reply, Seen, Server};
 
+mod attachments;
 mod faults;
 mod pushes;
 mod tokens;
@@ -43,6 +44,7 @@ fn options(credentials: Option<Credentials>) -> RegistryOptions {
             stop: Arc::new(|| false),
         },
         hosts: Hosts::default(),
+        policy: Policy::default(),
         site: Arc::new(Known(credentials)),
     }
 }

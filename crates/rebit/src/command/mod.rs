@@ -33,6 +33,7 @@ mod push;
 mod rebuild;
 mod run;
 mod secret_flag;
+mod source;
 mod tag;
 mod tags;
 mod verify;

@@ -10,7 +10,8 @@ use super::{BuildMeans, BuildSource};
 #[derive(Debug, Args)]
 #[command(mut_arg("context", |arg| arg.required(false).default_value("").hide_default_value(true)))]
 pub(crate) struct Verify {
-    /// The image: store:NAME, oci:DIR[:TAG], oci-archive:FILE, docker-archive:FILE.
+    /// The image: store:NAME, docker://NAME[@DIGEST], oci:DIR[:TAG], oci-archive:FILE, docker-archive:FILE. At a registry
+    /// all of it is read and nothing kept.
     #[arg(value_name = "IMAGE")]
     pub(crate) image: String,
     /// Build the image again from CONTEXT, with the flags of `rebit build`, and say what is the same. What is not given is taken from
@@ -48,7 +49,7 @@ pub(crate) enum Accept {
 
 #[derive(Debug, Args)]
 pub(crate) struct Diff {
-    /// The first: store:NAME, oci:DIR[:TAG], oci-archive:FILE, docker-archive:FILE, or dir:PATH for files without an image.
+    /// The first: store:NAME, docker://NAME, oci:DIR[:TAG], oci-archive:FILE, docker-archive:FILE, or dir:PATH for files without an image.
     #[arg(value_name = "A")]
     pub(crate) a: String,
     /// The second.

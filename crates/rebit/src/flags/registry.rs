@@ -45,6 +45,9 @@ pub(crate) struct Copy {
     /// The platform to take out of an image index [default: this machine's].
     #[arg(long, value_name = "OS/ARCH")]
     pub(crate) platform: Option<String>,
+    /// Copy an image index as it is, with the images for every platform.
+    #[arg(short, long, conflicts_with = "platform")]
+    pub(crate) all: bool,
     /// Print the digest only.
     #[arg(short, long)]
     pub(crate) quiet: bool,

@@ -102,6 +102,7 @@ fn send_all(server: &Server, content: &[Vec<u8>], from: &[&str]) -> Result<Pushe
     repository(server, Access::Push).push(&Push {
         blobs: &blobs,
         open,
+        before: &[],
         manifest: &manifest,
         tags: &["1".to_owned()],
         jobs: NonZeroUsize::new(2).unwrap(),
