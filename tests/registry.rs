@@ -3,7 +3,10 @@
 mod builds;
 mod certificates;
 mod faults;
+mod indexes;
 mod login;
+mod policy;
+mod provenance;
 
 use std::fs;
 use std::process::Command;

@@ -18,7 +18,7 @@ pub(crate) use check::Check;
 pub(crate) use compare::{Accept, Diff, Verify};
 pub(crate) use distro::{Image, ImageBuild, ImageCommand, Lock};
 pub(crate) use means::BuildMeans;
-pub(crate) use registry::{Copy, Login, Logout, Pull, PullFlag, Push, Tags};
+pub(crate) use registry::{Copy, Login, Logout, Pull, PullFlag, Push, Referrers, Tags};
 
 /// Builds container images to the same bits every time, on any machine, and proves it.
 #[derive(Debug, Parser)]
@@ -74,6 +74,8 @@ pub(crate) enum Command {
     Logout(Logout),
     /// List the tags of a repository at its registry.
     Tags(Tags),
+    /// List what refers to an image at its registry: provenances, signatures, inventories.
+    Referrers(Referrers),
     /// List the images of the store.
     Images(Images),
     /// Show an image's manifest, config and layers.
@@ -313,10 +315,10 @@ pub(crate) struct Inspect {
 
 #[derive(Debug, Args)]
 pub(crate) struct History {
-    /// The image.
+    /// The image: store:NAME, docker://NAME, oci:DIR[:TAG], oci-archive:FILE, docker-archive:FILE.
     #[arg(value_name = "IMAGE")]
     pub(crate) image: String,
-    /// Show what each step read, ran and wrote, of an image that was built here.
+    /// Show what each step read, ran and wrote, of an image that was built here or has its provenance beside it at its registry.
     #[arg(long)]
     pub(crate) provenance: bool,
     /// Print the provenance document's bytes as they are.

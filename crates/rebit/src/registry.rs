@@ -2,6 +2,7 @@
 
 mod helper;
 mod login;
+pub(crate) mod provenance;
 mod pull;
 mod push;
 mod site;

@@ -9,7 +9,7 @@ use rebit_remote::registry::{Pushed, Registry};
 use rebit_store::Session;
 use serde_json::json;
 
-use super::{find, store_name};
+use super::{find, provenance, store_name};
 use crate::error::CommandError;
 use crate::flags::{Flags, Push};
 use crate::output::{self, line, say, size};
@@ -25,9 +25,17 @@ pub(crate) fn push(flags: &Flags, command: &Push) -> Result<(), CommandError> {
     let store = environment::open_store(flags)?;
     let session = store.session()?;
     let image = find(&session, &command.image)?;
+    let document = if command.provenance { Some(provenance::of(&session, &command.image)?) } else { None };
     let transfer = Transfer::new(command.quiet || command.json);
     let pushed = stored(registries.get()?, &session, &image, &name, &transfer);
     let pushed = pushed.map_err(|error| registries.failure(error))?;
+    let attached = document
+        .map(|document| {
+            registry::provenance::publish(registries.get()?, &name, &image, &document)
+                .map_err(CommandError::from)
+        })
+        .transpose()
+        .map_err(|error| registries.failure(error))?;
     let digest = image.manifest.digest();
     if command.json {
         return output::json(&json!({
@@ -37,10 +45,16 @@ pub(crate) fn push(flags: &Flags, command: &Push) -> Result<(), CommandError> {
             "mounted": pushed.mounted,
             "uploaded": pushed.uploaded,
             "bytes": pushed.bytes,
+            "provenance": attached.map(|attached| attached.digest),
         }));
     }
     if !command.quiet {
         say(summary(&name, &pushed));
+        if let Some(attached) = attached {
+            let by =
+                if attached.by_tag { ", listed by a tag: the registry has no list of referrers" } else { "" };
+            say(format!("provenance {}{by}", attached.digest));
+        }
     }
     line(digest.to_string())
 }

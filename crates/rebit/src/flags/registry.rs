@@ -26,6 +26,10 @@ pub(crate) struct Push {
     /// The name that it gets, and with it the registry [default: its name in the store].
     #[arg(value_name = "NAME[:TAG]")]
     pub(crate) destination: Option<String>,
+    /// Put the image's provenance beside it, for everybody who may pull: `rebit history --provenance docker://NAME` shows it.
+    /// The image stays the same.
+    #[arg(long)]
+    pub(crate) provenance: bool,
     /// Print the digest only.
     #[arg(short, long)]
     pub(crate) quiet: bool,
@@ -81,6 +85,19 @@ pub(crate) struct Tags {
     /// The repository.
     #[arg(value_name = "NAME")]
     pub(crate) name: String,
+    /// Print JSON.
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Referrers {
+    /// The image or index: NAME[:TAG][@DIGEST].
+    #[arg(value_name = "NAME")]
+    pub(crate) name: String,
+    /// List what refers to the image for a platform, and not to the index that it is in.
+    #[arg(long, value_name = "OS/ARCH")]
+    pub(crate) platform: Option<String>,
     /// Print JSON.
     #[arg(long)]
     pub(crate) json: bool,
