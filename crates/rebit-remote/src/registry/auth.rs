@@ -205,11 +205,24 @@ impl TokenRequest<'_> {
         }
         let bytes = asker.client.read_body(answer, MAX_TOKEN)?;
         // The parser's error may quote the token.
-        let token: Token = serde_json::from_slice(&bytes).map_err(|_| wrong("it is no JSON with a token"))?;
-        let token = if token.token.is_empty() { token.access_token } else { token.token };
-        let sendable = !token.is_empty() && token.bytes().all(|byte| byte.is_ascii_graphic());
-        if sendable { Ok(token) } else { Err(wrong("it is empty or cannot be sent")) }
+        let token =
+            serde_json::from_slice::<Token>(&bytes).map_err(|_| wrong("it is no JSON with a token"))?;
+        token.sendable().ok_or_else(|| wrong("it is empty or cannot be sent"))
     }
+}
+
+impl Token {
+    /// The token, when it can stand in a field.
+    fn sendable(self) -> Option<String> {
+        let token = if self.token.is_empty() { self.access_token } else { self.token };
+        let is_sendable = !token.is_empty() && token.bytes().all(|byte| byte.is_ascii_graphic());
+        is_sendable.then_some(token)
+    }
+}
+
+/// The token in an answer.
+pub(super) fn token_of(bytes: &[u8]) -> Option<String> {
+    serde_json::from_slice::<Token>(bytes).ok()?.sendable()
 }
 
 /// Asks with retries.

@@ -229,7 +229,7 @@ impl Host {
 }
 
 /// What an answer says in words: codes and messages, cut and on one line.
-fn said(bytes: &[u8]) -> String {
+pub(super) fn said(bytes: &[u8]) -> String {
     #[derive(Deserialize)]
     struct Body {
         errors: Vec<Item>,

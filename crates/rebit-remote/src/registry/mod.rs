@@ -13,6 +13,8 @@ mod auth;
 mod blob;
 mod challenge;
 mod credentials;
+#[doc(hidden)]
+pub mod decode;
 mod error;
 mod host;
 mod hosts;

@@ -224,7 +224,11 @@ pub(super) fn digest_field(answer: &Answer) -> Option<Digest> {
 }
 
 /// What a document is: what it says itself, else what the registry calls it; `None` when it is none.
-fn media_type(bytes: &[u8], named: Option<&str>, what: &str) -> Result<Option<String>, RegistryError> {
+pub(super) fn media_type(
+    bytes: &[u8],
+    named: Option<&str>,
+    what: &str,
+) -> Result<Option<String>, RegistryError> {
     #[derive(Deserialize)]
     #[serde(rename_all = "camelCase")]
     struct Look {
