@@ -56,3 +56,27 @@ fn a_provenance_goes_with_its_image_and_changes_nothing_of_it() {
     assert_eq!(ok(elsewhere(&world, &["pull", "-q", &name])), built);
     ok(elsewhere(&world, &["verify", &at]));
 }
+
+#[test]
+fn a_build_that_is_sent_takes_its_provenance_along_when_it_is_told_to() {
+    let Some((world, registry)) = start() else { return };
+    if !is_root() {
+        return;
+    }
+    world.write("context/Dockerfile", "FROM busybox\nCOPY Dockerfile /\n");
+    let build = |tag: &str, flags: &[&str]| {
+        let name = registry.name(&format!("{tag}:1"));
+        ok(world.run([&["build", "-q", "--push", "-t", &name][..], flags, &["context"]].concat()))
+    };
+    let digest = build("none", &[]);
+    for (tag, flag, listed) in
+        [("no", "--provenance=false", 0), ("yes", "--provenance", 1), ("max", "--provenance=mode=max", 1)]
+    {
+        assert_eq!(build(tag, &[flag]), digest);
+        let referrers = ok(elsewhere(&world, &["referrers", "--json", &registry.name(&format!("{tag}:1"))]));
+        let referrers: serde_json::Value = serde_json::from_str(&referrers).unwrap();
+        assert_eq!(referrers["referrers"].as_array().unwrap().len(), listed, "{flag}");
+    }
+    let min = world.run(["build", "--provenance=mode=min", "context"]);
+    assert_eq!(min.code, 2, "{}", min.stderr);
+}

@@ -18,7 +18,7 @@ pub(crate) use check::Check;
 pub(crate) use compare::{Accept, Diff, Verify};
 pub(crate) use distro::{Image, ImageBuild, ImageCommand, Lock};
 pub(crate) use means::BuildMeans;
-pub(crate) use registry::{Copy, Login, Logout, Pull, PullFlag, Push, Referrers, Tags};
+pub(crate) use registry::{Copy, Login, Logout, ProvenanceFlag, Pull, PullFlag, Push, Referrers, Tags};
 
 /// Builds container images to the same bits every time, on any machine, and proves it.
 #[derive(Debug, Parser)]
@@ -124,6 +124,9 @@ pub(crate) struct Build {
     /// Send the image to the registries that its names say.
     #[arg(long)]
     pub(crate) push: bool,
+    /// Put the image's provenance beside it at the registries that it is sent to; the image stays the same.
+    #[arg(long, value_enum, value_name = "WHETHER", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
+    pub(crate) provenance: Option<ProvenanceFlag>,
     /// Check the Dockerfile and build nothing; a finding makes the exit code 1.
     #[arg(long, conflicts_with = "call")]
     pub(crate) check: bool,

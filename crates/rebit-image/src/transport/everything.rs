@@ -136,3 +136,123 @@ impl Walk<'_> {
 fn described_blob(blob: &Descriptor) -> Result<(Digest, u64), ImageError> {
     Ok((manifest::digest(blob)?, blob.size()))
 }
+
+#[cfg(test)]
+mod tests {
+    use std::io::Read;
+
+    use rebit_oci::manifest::{OCI_INDEX, OCI_MANIFEST};
+
+    use super::*;
+
+    /// A place with documents; it offers the last one.
+    struct Documents(Vec<(&'static str, Vec<u8>)>);
+
+    impl Source for Documents {
+        fn place(&self) -> String {
+            "here".to_owned()
+        }
+
+        fn offers(&self) -> Result<Vec<Offer>, ImageError> {
+            let offer = |(kind, bytes): &(&'static str, Vec<u8>)| Offer {
+                media_type: MediaType::from(*kind),
+                digest: Digest::of(bytes),
+                size: bytes.len() as u64,
+                platform: None,
+                tag: None,
+                name: None,
+            };
+            Ok(self.0.last().map(offer).into_iter().collect())
+        }
+
+        fn stat(&self, _: &Digest) -> Result<Option<u64>, ImageError> {
+            Ok(None)
+        }
+
+        fn open(&self, digest: &Digest, _: u64) -> Result<Box<dyn Read + Send + '_>, ImageError> {
+            match self.0.iter().find(|(_, bytes)| Digest::of(bytes) == *digest) {
+                Some((_, bytes)) => Ok(Box::new(bytes.as_slice())),
+                None => Err(ImageError::NotFound { what: format!("blob {digest}"), place: self.place() }),
+            }
+        }
+    }
+
+    fn described(kind: &str, bytes: &[u8]) -> String {
+        format!(r#"{{"mediaType":"{kind}","digest":"{}","size":{}}}"#, Digest::of(bytes), bytes.len())
+    }
+
+    fn image(layer: &str) -> (&'static str, Vec<u8>) {
+        let config = described("application/vnd.oci.image.config.v1+json", b"{}");
+        let layer = described("application/vnd.oci.image.layer.v1.tar", layer.as_bytes());
+        let text = format!(
+            r#"{{"schemaVersion":2,"mediaType":"{OCI_MANIFEST}","config":{config},"layers":[{layer}]}}"#
+        );
+        (OCI_MANIFEST, text.into_bytes())
+    }
+
+    fn index<'a>(children: impl IntoIterator<Item = &'a (&'static str, Vec<u8>)>) -> (&'static str, Vec<u8>) {
+        let children: Vec<String> =
+            children.into_iter().map(|(kind, bytes)| described(kind, bytes)).collect();
+        let text = format!(
+            r#"{{"schemaVersion":2,"mediaType":"{OCI_INDEX}","manifests":[{}]}}"#,
+            children.join(",")
+        );
+        (OCI_INDEX, text.into_bytes())
+    }
+
+    fn failed(documents: Vec<(&'static str, Vec<u8>)>) -> String {
+        everything(&Documents(documents)).unwrap_err().to_string()
+    }
+
+    #[test]
+    fn children_come_before_what_names_them_and_each_once() {
+        let (a, b) = (image("a"), image("b"));
+        let inner = index([&b, &a]);
+        let top = index([&a, &inner, &a]);
+        let all = everything(&Documents(vec![a.clone(), b.clone(), inner.clone(), top.clone()])).unwrap();
+        let order: Vec<&[u8]> = all.below.iter().map(|document| document.bytes.as_slice()).collect();
+        assert_eq!(order, [&a.1, &b.1, &inner.1]);
+        assert_eq!(all.top.bytes, top.1);
+        assert_eq!(all.blobs.len(), 3, "a config and two layers");
+        let one = everything(&Documents(vec![a.clone()])).unwrap();
+        assert_eq!((one.below.len(), one.top.bytes), (0, a.1));
+    }
+
+    #[test]
+    fn what_has_no_end_or_lacks_something_is_given_up() {
+        let mut nested = vec![image("a")];
+        for depth in 0..5 {
+            nested.push(index([&nested[depth]]));
+        }
+        assert!(everything(&Documents(nested[..5].to_vec())).is_ok(), "four indexes and an image");
+        assert!(failed(nested).contains("the depth of nested image indexes is above the limit of 4"));
+        let images: Vec<_> = (0..1001).map(|number| image(&number.to_string())).collect();
+        let wide = index(&images);
+        assert!(failed(vec![wide]).contains("the number of manifests in index"));
+        assert!(failed(vec![index([&image("a")])]).contains("is not in `here`"));
+        assert!(failed(Vec::new()).contains("an image is not in `here`"));
+        let other = ("text/plain", b"hello".to_vec());
+        assert!(
+            failed(vec![other.clone(), index([&other])]).contains("of type `text/plain` is not supported")
+        );
+        assert!(failed(vec![(OCI_INDEX, b"{".to_vec())]).contains("cannot read an image document"));
+    }
+
+    #[test]
+    fn all_together_may_not_be_too_much() {
+        // Five indexes of a thousand images each.
+        let mut documents = Vec::new();
+        let mut groups = Vec::new();
+        for group in 0..5 {
+            let images: Vec<_> = (0..1000).map(|number| image(&format!("{group} {number}"))).collect();
+            groups.push(index(&images));
+            documents.extend(images);
+        }
+        let top = index(&groups);
+        documents.extend(groups);
+        documents.push(top);
+        assert!(
+            failed(documents).contains("the number of manifests below an index is above the limit of 4096")
+        );
+    }
+}

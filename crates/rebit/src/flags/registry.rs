@@ -116,3 +116,13 @@ pub(crate) enum PullFlag {
     /// Never.
     Never,
 }
+
+/// Whether a provenance goes with an image, in the words of buildx. There is one document, which is all that is known.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum ProvenanceFlag {
+    /// It does.
+    #[value(alias = "mode=max")]
+    True,
+    /// It does not.
+    False,
+}
