@@ -31,10 +31,26 @@ fn layout(world: &World) -> Layout {
         descriptors.push(described(MANIFEST, &text, &platform));
         digest(text.as_bytes())
     });
-    let flat = index(&descriptors);
     let inner = index(&descriptors[1..]);
     let nested = index(&[descriptors[0].clone(), described(INDEX, &inner, "")]);
-    for text in [&flat, &inner, &nested] {
+    // What BuildKit adds to an index: a manifest that is no image.
+    let statement = "{}\n";
+    let config = format!(
+        r#"{{"architecture":"unknown","os":"unknown","config":{{}},"rootfs":{{"type":"layers","diff_ids":["{}"]}}}}"#,
+        digest(statement.as_bytes())
+    );
+    let attestation = format!(
+        r#"{{"schemaVersion":2,"mediaType":"{MANIFEST}","config":{},"layers":[{}]}}"#,
+        described("application/vnd.oci.image.config.v1+json", &config, ""),
+        described("application/vnd.in-toto+json", statement, "")
+    );
+    let more = format!(
+        r#","platform":{{"architecture":"unknown","os":"unknown"}},"annotations":{{"vnd.docker.reference.type":"attestation-manifest","vnd.docker.reference.digest":"{}"}}"#,
+        images[0]
+    );
+    descriptors.push(described(MANIFEST, &attestation, &more));
+    let flat = index(&descriptors);
+    for text in [&*flat, &inner, &nested, &attestation, &config, statement] {
         let hex = digest(text.as_bytes()).replace("sha256:", "");
         world.write(&format!("layout/blobs/sha256/{hex}"), text);
     }
@@ -70,10 +86,10 @@ fn an_index_is_copied_with_all_it_has_and_byte_for_byte() {
     let layout = layout(&world);
     let from = |name: &str| format!("oci:{}:{name}", world.path("layout").display());
     let at = |name: &str| format!("docker://{}", registry.name(name));
-    for (name, text) in [("flat", &layout.flat), ("nested", &layout.nested)] {
+    for (name, text, manifests) in [("flat", &layout.flat, 3), ("nested", &layout.nested, 2)] {
         let digest = digest(text.as_bytes());
         let copied = elsewhere(&world, &["copy", "--all", &from(name), &at(&format!("a/{name}:1"))]);
-        assert!(copied.stderr.contains("an index of 2 manifests"), "{}", copied.stderr);
+        assert!(copied.stderr.contains(&format!("an index of {manifests} manifests")), "{}", copied.stderr);
         assert_eq!(ok(copied), digest);
         let before = registry.asked().len();
         let again =
@@ -101,11 +117,7 @@ fn an_index_is_copied_with_all_it_has_and_byte_for_byte() {
         }
     }
     let of_flat: BTreeSet<String> = blobs(&world, "back-flat");
-    assert_eq!(
-        of_flat.len(),
-        6,
-        "two images of a config, a manifest and one layer that they share, and the index: {of_flat:?}"
-    );
+    assert_eq!(of_flat.len(), 9, "two images with one layer, an attestation, and the index: {of_flat:?}");
     assert!(
         blobs(&world, "back-nested")
             .is_superset(&blobs(&world, "layout").difference(&of_flat).cloned().collect())

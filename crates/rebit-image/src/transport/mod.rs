@@ -34,7 +34,7 @@ pub use layout_sink::LayoutSink;
 pub(crate) use layout_sink::check_version;
 pub use layout_source::LayoutSource;
 pub use resolve::select;
-pub(crate) use resolve::{MAX_DEPTH, documents, read_blob};
+pub(crate) use resolve::{MAX_DEPTH, documents, is_attestation, read_blob};
 pub use store_source::StoreSource;
 
 use rebit_oci::config::ImageConfig;

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::io::Read;
 
 use rebit_oci::document::MAX_DOCUMENT;
-use rebit_oci::manifest::{self, ImageIndex, ImageManifest, Kind};
+use rebit_oci::manifest::{self, Descriptor, ImageIndex, ImageManifest, Kind};
 use rebit_oci::{Digest, Raw};
 
 use super::{ImageDocuments, Offer, Source};
@@ -129,9 +129,7 @@ fn candidates(index: &Raw<ImageIndex>) -> Result<Vec<Candidate>, ImageError> {
     }
     let mut candidates = Vec::new();
     for child in children {
-        let attestation =
-            child.annotations().as_ref().is_some_and(|annotations| annotations.contains_key(ATTESTATION));
-        if manifest::kind(child.media_type()) == Kind::Manifest && !attestation {
+        if manifest::kind(child.media_type()) == Kind::Manifest && !is_attestation(child) {
             candidates.push(Candidate {
                 digest: manifest::digest(child)?,
                 size: child.size(),
@@ -140,6 +138,11 @@ fn candidates(index: &Raw<ImageIndex>) -> Result<Vec<Candidate>, ImageError> {
         }
     }
     Ok(candidates)
+}
+
+/// Whether an index says of a manifest that it is no image.
+pub(crate) fn is_attestation(child: &Descriptor) -> bool {
+    child.annotations().as_ref().is_some_and(|annotations| annotations.contains_key(ATTESTATION))
 }
 
 fn choose(

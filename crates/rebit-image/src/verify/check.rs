@@ -10,7 +10,7 @@ use rebit_oci::{DiffId, Digest, Raw};
 
 use super::hash;
 use super::{Finding, MAX_FINDINGS, VerifiedImage, VerifyError, VerifyReport};
-use crate::transport::{MAX_DEPTH, Offer, Source, read_blob};
+use crate::transport::{MAX_DEPTH, Offer, Source, is_attestation, read_blob};
 use crate::{ImageError, Platform};
 
 /// What is known so far.
@@ -101,6 +101,7 @@ impl Check {
                 | ImageError::CorruptBlob { .. }
                 | ImageError::BlobIo { .. }),
             ) => self.note(Err(error)),
+            Err(error @ ImageError::Unsupported { .. }) if self.strict => Err(error),
             Err(ImageError::NotFound { .. }) => {
                 self.add(Some(digest), None, "it is missing".to_owned());
                 Ok(None)
@@ -126,6 +127,7 @@ impl Check {
             digest: offer.digest,
             size: offer.size,
             platform: offer.platform.clone(),
+            attestation: false,
         };
         self.document(source, &found, &names, 0)
     }
@@ -178,6 +180,7 @@ impl Check {
                 digest,
                 size: descriptor.size(),
                 platform: descriptor.platform().as_ref().map(Platform::of_descriptor),
+                attestation: is_attestation(descriptor),
             }),
             Err(error) => {
                 self.add(Some(by), None, error.to_string());
@@ -230,7 +233,7 @@ impl Check {
             manifest.value().layers().iter().filter_map(|layer| self.found(digest, layer)).collect();
         self.named.extend(layers.iter().map(|layer| layer.digest));
         let bytes = self.read(source, config.digest, config.size)?;
-        if manifest::kind(described.media_type()) != Kind::Config {
+        if found.attestation || manifest::kind(described.media_type()) != Kind::Config {
             // An artifact or attestation: its blobs are checked as blobs.
             for layer in layers {
                 self.blob(source, layer.digest, layer.size)?;
@@ -386,6 +389,8 @@ struct Found {
     digest: Digest,
     size: u64,
     platform: Option<Platform>,
+    /// What names it says that it describes an image and is none.
+    attestation: bool,
 }
 
 /// Reads a layer blob to its end and computes its diff id.

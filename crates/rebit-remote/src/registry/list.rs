@@ -70,7 +70,8 @@ impl Repository {
             Ok(found.len())
         });
         match listed {
-            Err(RegistryError::NotFound { .. }) => {}
+            // That there is no such list is said in more than one way.
+            Err(RegistryError::NotFound { .. } | RegistryError::Status { status: 400 | 405 | 501, .. }) => {}
             other => return other.map(|()| found),
         }
         match self.manifest(Wanted::Tag(&referrers_tag(subject))) {

@@ -3,9 +3,12 @@
 //! Signatures are not verified here. What a policy wants signed is therefore refused, by the name of what it wants.
 
 use std::collections::BTreeMap;
+use std::fmt;
+use std::marker::PhantomData;
 
 use rebit_oci::Reference;
-use serde::Deserialize;
+use serde::de::{Error as _, MapAccess, Visitor};
+use serde::{Deserialize, Deserializer};
 
 use super::RegistryError;
 
@@ -50,7 +53,41 @@ pub enum Refusal {
 struct File {
     default: Vec<Requirement>,
     #[serde(default)]
-    transports: BTreeMap<String, BTreeMap<String, Vec<Requirement>>>,
+    transports: Unique<Unique<Vec<Requirement>>>,
+}
+
+/// A map in which no key is there twice: two programs could take different ones of them.
+#[derive(Debug, Clone)]
+struct Unique<V>(BTreeMap<String, V>);
+
+impl<V> Default for Unique<V> {
+    fn default() -> Self {
+        Self(BTreeMap::new())
+    }
+}
+
+impl<'de, V: Deserialize<'de>> Deserialize<'de> for Unique<V> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Entries<V>(PhantomData<V>);
+        impl<'de, V: Deserialize<'de>> Visitor<'de> for Entries<V> {
+            type Value = Unique<V>;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("an object")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Unique<V>, A::Error> {
+                let mut unique = BTreeMap::new();
+                while let Some((key, value)) = map.next_entry::<String, V>()? {
+                    if unique.insert(key.clone(), value).is_some() {
+                        return Err(A::Error::custom(format!("`{key}` is there twice")));
+                    }
+                }
+                Ok(Unique(unique))
+            }
+        }
+        deserializer.deserialize_map(Entries(PhantomData))
+    }
 }
 
 #[derive(Debug, Clone, Deserialize)]
@@ -67,7 +104,12 @@ impl Policy {
     pub fn parse(bytes: &[u8]) -> Result<Self, PolicyError> {
         let file: File = serde_json::from_slice(bytes)
             .map_err(|error| PolicyError::Malformed { reason: error.to_string() })?;
-        let scopes = file.transports.values().flatten().map(|(scope, list)| (scope.as_str(), list));
+        let scopes = file
+            .transports
+            .0
+            .values()
+            .flat_map(|scopes| &scopes.0)
+            .map(|(scope, list)| (scope.as_str(), list));
         for (scope, list) in scopes.chain([("default", &file.default)]) {
             if list.is_empty() {
                 return Err(PolicyError::Empty { scope: scope.to_owned() });
@@ -95,9 +137,9 @@ impl Policy {
 
     fn requirements(&self, name: &Reference) -> Option<(String, &[Requirement])> {
         let file = self.0.as_ref()?;
-        if let Some(scopes) = file.transports.get(DOCKER) {
+        if let Some(scopes) = file.transports.0.get(DOCKER) {
             for scope in scopes_of(name) {
-                if let Some(found) = scopes.get(&scope) {
+                if let Some(found) = scopes.0.get(&scope) {
                     return Some((if scope.is_empty() { DOCKER.to_owned() } else { scope }, found));
                 }
             }
@@ -206,6 +248,8 @@ mod tests {
         for text in ["", "{}", "[]", r#"{"default":[{}]}"#, r#"{"default":[],"x":1}"#] {
             assert!(matches!(parse(text), PolicyError::Malformed { .. }), "{text}");
         }
+        let twice = r#"{"default":[{"type":"reject"}],"transports":{"docker":{"a":[{"type":"reject"}],"a":[{"type":"insecureAcceptAnything"}]}}}"#;
+        assert!(parse(twice).to_string().contains("`a` is there twice"));
         assert_eq!(parse(r#"{"default":[]}"#), PolicyError::Empty { scope: "default".to_owned() });
         let empty = r#"{"default":[{"type":"reject"}],"transports":{"docker":{"a.example":[]}}}"#;
         assert_eq!(parse(empty), PolicyError::Empty { scope: "a.example".to_owned() });

@@ -146,10 +146,12 @@ fn lists_are_read_page_by_page_and_to_an_end() {
             }
             target
                 if target.ends_with(&format!("/manifests/sha256-{}", subject.hex()))
-                    && target.contains("app") =>
+                    && (target.contains("app") || target.contains("odd")) =>
             {
                 manifest(index.as_bytes(), OCI_INDEX)
             }
+            target if target == format!("/v2/odd/referrers/{subject}") => Reply::status(405),
+            target if target == format!("/v2/bad/referrers/{subject}") => Reply::status(418),
             target if target == format!("/v2/new/referrers/{subject}") => {
                 manifest(index.as_bytes(), OCI_INDEX)
             }
@@ -165,12 +167,13 @@ fn lists_are_read_page_by_page_and_to_an_end() {
     assert!(of("loop").tags().unwrap_err().to_string().contains("more than 1000 pages"));
     assert!(matches!(of("missing").tags(), Err(RegistryError::NotFound { .. })));
     // By the registry's list, and by the tag where there is none.
-    for repository in ["new", "app"] {
+    for repository in ["new", "app", "odd"] {
         let found = of(repository).referrers(&subject).unwrap();
         assert_eq!((found.len(), found[0].digest, found[0].size), (1, Digest::of(b"signature"), 7));
         assert_eq!(found[0].artifact_type.as_deref(), Some("a/b"));
     }
     assert_eq!(of("other").referrers(&subject).unwrap(), []);
+    assert!(matches!(of("bad").referrers(&subject), Err(RegistryError::Status { status: 418, .. })));
 }
 
 #[test]

@@ -303,3 +303,31 @@ fn a_token_server_that_refuses_two_repositories_at_once_is_no_obstacle() {
     assert_eq!(send(&server, &["other"]).unwrap().uploaded, 3);
     complete(&memory);
 }
+
+#[test]
+fn an_upload_that_leads_elsewhere_takes_no_credentials_there() {
+    let elsewhere = Server::new(|seen| match seen.method.as_str() {
+        "PATCH" => Reply::Whole(202, Vec::new(), Vec::new()),
+        _ => Reply::Whole(201, Vec::new(), Vec::new()),
+    });
+    let location = elsewhere.url("/store/1?signature=x");
+    let server = Server::new(move |seen| {
+        let known = seen.fields.contains_key("authorization");
+        match seen.method.as_str() {
+            _ if !known => {
+                Reply::Whole(401, vec![("WWW-Authenticate", "Basic realm=\"x\"".to_owned())], Vec::new())
+            }
+            "POST" => Reply::Whole(202, vec![("Location", location.clone())], Vec::new()),
+            "PUT" => Reply::Whole(201, Vec::new(), Vec::new()),
+            _ => Reply::status(404),
+        }
+    });
+    let repository = Registry::new(options(Some(user()))).repository(&name(&server), Access::Push).unwrap();
+    repository.put_blob(&Digest::of(b"blob"), 4, &[], &|| Ok(Box::new(&b"blob"[..]))).unwrap();
+    let seen = elsewhere.requests();
+    let targets: Vec<String> = seen.iter().map(|seen| format!("{} {}", seen.method, seen.target)).collect();
+    let digest = Digest::of(b"blob").to_string().replace(':', "%3A");
+    assert_eq!(targets, ["PATCH /store/1?signature=x", &format!("PUT /store/1?signature=x&digest={digest}")]);
+    assert_eq!(seen[0].body, b"blob");
+    assert!(seen.iter().all(|seen| !seen.fields.contains_key("authorization")));
+}
