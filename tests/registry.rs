@@ -64,6 +64,20 @@ fn an_image_goes_to_a_registry_and_comes_back_the_same() {
     assert!(pulled.stderr.contains("1 layer"), "{}", pulled.stderr);
     assert_eq!(ok(pulled), digest);
     assert_eq!(ok(elsewhere(&world, &["verify", &name])), digest);
+    // It is unpacked when a file of it is needed first, under each of its names.
+    ok(elsewhere(&world, &["tag", &name, "alias"]));
+    let unpacked = |name: &str| {
+        let images = ok(elsewhere(&world, &["images", "--json"]));
+        let images: serde_json::Value = serde_json::from_str(&images).unwrap();
+        let mut images = images.as_array().unwrap().iter();
+        let image = images.find(|image| image["name"].as_str().unwrap().contains(name)).unwrap().clone();
+        image["uncompressed_size"].as_u64()
+    };
+    assert_eq!((unpacked("team/busybox"), unpacked("alias")), (None, None));
+    let diff = elsewhere(&world, &["diff", &name, "alias"]);
+    assert!(diff.stderr.contains("unpacking sha256:"), "{}", diff.stderr);
+    ok(diff);
+    assert!(unpacked("team/busybox") > Some(100_000) && unpacked("alias") == unpacked("team/busybox"));
     ok(elsewhere(&world, &["fsck"]));
     // What the store has is not fetched, by whatever name.
     let before = registry.asked().len();

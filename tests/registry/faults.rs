@@ -30,8 +30,18 @@ fn index(children: &[String]) -> String {
     format!(r#"{{"schemaVersion":2,"mediaType":"{INDEX}","manifests":[{}]}}"#, children.join(","))
 }
 
-/// Pulls `x:1`, where the registry has these documents, the first one under that name.
+/// Pulls `x:1` in vain, where the registry has these documents, the first one under that name.
 fn pull(documents: &[String]) -> (String, usize) {
+    let (world, name, server) = served(documents);
+    let ended = world.run(["pull", "--unpack", &name]);
+    assert_eq!(ended.code, 1, "{}", ended.stderr);
+    assert_eq!(world.ok(["images", "-q"]), "");
+    world.fsck();
+    (ended.stderr, server.seen().len())
+}
+
+/// A registry that has these documents, the first one under the name that is returned.
+fn served(documents: &[String]) -> (World, String, Server) {
     let world = World::new();
     let server = {
         let documents: Vec<(String, String)> =
@@ -46,11 +56,7 @@ fn pull(documents: &[String]) -> (String, usize) {
         })
     };
     let name = server.url("/x:1").replace("http://", "");
-    let ended = world.run(["pull", &name]);
-    assert_eq!(ended.code, 1, "{}", ended.stderr);
-    assert_eq!(world.ok(["images", "-q"]), "");
-    world.fsck();
-    (ended.stderr, server.seen().len())
+    (world, name, server)
 }
 
 #[test]
@@ -131,6 +137,14 @@ fn an_image_whose_layers_are_not_what_they_should_be_leaves_nothing() {
     check(with(&digest(layer.as_bytes()), size), "cannot read layer 1");
     check(with(&digest(layer.as_bytes()), size + 1), "bytes where 62 were promised");
     check(with(&digest(b"missing"), 7), "is not in `127.0.0.1:");
+    // The blob is what its digest says. What needs its files finds out that it is no layer.
+    let (world, name, _server) = served(&[with(&digest(layer.as_bytes()), size), config.clone(), layer]);
+    assert_eq!(world.run(["pull", &name]).code, 0);
+    world.write("context/Dockerfile", format!("FROM {name}\nCOPY Dockerfile /\n"));
+    for args in [&["diff", &name, "dir:context"][..], &["build", "context"]] {
+        let ended = world.run(args);
+        assert!(ended.code != 0 && ended.stderr.contains("layer 1"), "{args:?}: {}", ended.stderr);
+    }
 }
 
 #[test]

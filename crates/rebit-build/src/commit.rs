@@ -52,7 +52,7 @@ impl Built {
             manifest: self.manifest,
             config: self.config,
             layers: &self.layers,
-            trees: &self.trees,
+            trees: Some(&self.trees),
             provenance: self.provenance.as_deref(),
         };
         Ok(rebit_image::put_image(session, image, names, now)?)

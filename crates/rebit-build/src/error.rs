@@ -121,6 +121,9 @@ pub enum StepProblem {
         /// Its manifest.
         manifest: rebit_oci::Digest,
     },
+    /// The files of an image cannot be had.
+    #[error(transparent)]
+    Image(#[from] rebit_image::ImageError),
     /// A wildcard cannot be read.
     #[error("`{pattern}` is not a valid pattern")]
     BadPattern {

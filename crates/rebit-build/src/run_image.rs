@@ -62,13 +62,13 @@ pub fn run_image(
     let (empty, _) = trees.store(Tree::with_root(Metadata::default()))?;
     let snapshotter =
         Checkouts::new(session, session, &trees, empty, request.now, SnapshotterKind::Auto, runner);
-    let tree = trees.load(&image.trees.last().copied().unwrap_or(empty))?;
+    let tree = trees.load(&image.tree()?.unwrap_or(empty))?;
     let user = user::exec_user(
         request.user.as_ref().or(config.user.as_ref()).map_or("", |user| user),
         &tree,
         session,
     )?;
-    let view = snapshotter.view(&image.trees)?;
+    let view = snapshotter.view(image.trees()?)?;
     let active = snapshotter.prepare(&tree)?;
     let root = RootFs::Overlay {
         lowers: view.lowers.clone(),

@@ -406,7 +406,7 @@ impl Solver<'_> {
             CopySource::Image { manifest, .. } => {
                 let image = self.inputs.images.image(manifest);
                 let image = image.ok_or(StepProblem::ImageMissing { manifest: *manifest })?;
-                Ok(image.trees.last().copied().unwrap_or(self.empty))
+                Ok(image.tree()?.unwrap_or(self.empty))
             }
             CopySource::Context | CopySource::Named(_) => {
                 unreachable!("a context has no tree before it is read")

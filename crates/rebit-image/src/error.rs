@@ -95,6 +95,12 @@ pub enum ImageError {
         /// The cause.
         source: ReadError,
     },
+    /// What needs the files of an image was given one whose layers are not unpacked.
+    #[error("the layers of image {digest} are not unpacked")]
+    Packed {
+        /// The manifest.
+        digest: Digest,
+    },
     /// This version cannot do that.
     #[error("{what} is not supported")]
     Unsupported {

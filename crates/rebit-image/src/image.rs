@@ -4,7 +4,7 @@ use rebit_oci::config::ImageConfig;
 use rebit_oci::manifest::{ImageManifest, MediaType};
 use rebit_oci::{DiffId, Digest, ObjectId, Raw, TreeId};
 
-use crate::Platform;
+use crate::{ImageError, Platform};
 
 /// A layer as a blob of the store.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -30,15 +30,15 @@ pub struct StoredImage {
     pub config: Raw<ImageConfig>,
     /// The layers, lowest first.
     pub layers: Vec<LayerBlob>,
-    /// The tree after each layer.
-    pub trees: Vec<TreeId>,
+    /// The tree after each layer; `None` while the layers are not [unpacked](crate::unpack).
+    pub(crate) trees: Option<Vec<TreeId>>,
     /// The document that says how the image was made, where that is known ([`provenance`](crate::provenance())).
     pub provenance: Option<ObjectId>,
     /// The image record: the object from which all of the above is reached.
     pub root: ObjectId,
 }
 
-/// An image that is to be stored. Its layers and trees are in the store already.
+/// An image that is to be stored. Its layers, and its trees if it has them, are in the store already.
 #[derive(Debug)]
 pub struct NewImage<'a> {
     /// The manifest.
@@ -47,8 +47,8 @@ pub struct NewImage<'a> {
     pub config: Raw<ImageConfig>,
     /// The layers, lowest first.
     pub layers: &'a [LayerBlob],
-    /// The tree after each layer.
-    pub trees: &'a [TreeId],
+    /// The tree after each layer; `None` while the layers are not unpacked.
+    pub trees: Option<&'a [TreeId]>,
     /// How it was made. Where this is not known, what is known of the image under the same name stays.
     pub provenance: Option<&'a [u8]>,
 }
@@ -60,10 +60,27 @@ impl StoredImage {
         self.manifest.digest()
     }
 
-    /// The root file system; `None` for an image without layers.
+    /// Whether the trees of its layers are known. Those of an image that was only [fetched](crate::fetch) are not, until
+    /// it is [unpacked](crate::unpack).
     #[must_use]
-    pub fn tree(&self) -> Option<TreeId> {
-        self.trees.last().copied()
+    pub fn is_unpacked(&self) -> bool {
+        self.trees.is_some()
+    }
+
+    /// The tree after each layer, lowest first.
+    ///
+    /// # Errors
+    /// [`ImageError::Packed`] when the layers are not unpacked.
+    pub fn trees(&self) -> Result<&[TreeId], ImageError> {
+        self.trees.as_deref().ok_or_else(|| ImageError::Packed { digest: self.digest() })
+    }
+
+    /// The root file system; `None` for an image without layers.
+    ///
+    /// # Errors
+    /// As [`trees`](Self::trees).
+    pub fn tree(&self) -> Result<Option<TreeId>, ImageError> {
+        Ok(self.trees()?.last().copied())
     }
 
     /// What the image runs on.

@@ -1,6 +1,8 @@
 //! From a place into the store.
 
+mod ahead;
 mod fetch;
+mod unpack;
 
 use std::io::{self, Read};
 use std::thread;
@@ -8,9 +10,10 @@ use std::time::SystemTime;
 
 use rebit_layer::codec::decode::{self, DecodeLimits};
 use rebit_layer::{ReadError, ReadOptions, Tree, read_layer};
-use rebit_oci::digest::{HashingReader, Mismatch};
+use rebit_oci::config::ImageConfig;
+use rebit_oci::digest::Mismatch;
 use rebit_oci::encode::Preimage;
-use rebit_oci::manifest::{self, Descriptor, Kind};
+use rebit_oci::manifest::{self, Descriptor, ImageManifest, Kind};
 use rebit_oci::{CacheKey, DiffId, Digest, ObjectId, Reference, TreeId};
 use rebit_store::{Session, StoreError};
 
@@ -20,6 +23,8 @@ use crate::tee::tee;
 use crate::transport::{self, DockerArchiveSource, ImageDocuments, LayoutSource, Source};
 use crate::{ImageError, LayerBlob, NewImage, Place, Platform, StoredImage, find_text, put_image, tag};
 use fetch::Fetched;
+
+pub use unpack::{fetch, unpack};
 
 /// What a layer may decompress to: 1 TiB; beyond 4 GiB, 2000 times its own size.
 ///
@@ -67,13 +72,9 @@ pub fn import(
 ) -> Result<StoredImage, ImageError> {
     let image = transport::select(source, &options.platform, options.any_platform)?;
     check(&image)?;
-    let mut steps = Vec::new();
-    let diff_ids = &image.config.value().rootfs.diff_ids;
-    for (number, (layer, diff_id)) in image.manifest.value().layers().iter().zip(diff_ids).enumerate() {
-        let digest = manifest::digest(layer)?;
-        steps.push(Layer { number: number + 1, digest, descriptor: layer, diff_id: *diff_id });
-    }
-    let fetched = Fetched::new(session, source, &steps)?;
+    let steps = steps(image.manifest.value(), image.config.value())?;
+    // The first blob is applied while it comes.
+    let fetched = Fetched::new(session, source, &steps, 1)?;
     let done = thread::scope(|scope| {
         for _ in 0..options.fetchers.min(fetched.len()) {
             scope.spawn(|| fetched.work());
@@ -87,16 +88,36 @@ pub fn import(
         manifest: image.manifest,
         config: image.config,
         layers: &layers,
-        trees: &trees,
+        trees: Some(&trees),
         provenance: None,
     };
     let stored = put_image(session, new, names, options.now)?;
+    remember(session, learned, options.now)?;
+    Ok(stored)
+}
+
+/// The layers with what each has to be.
+fn steps<'a>(manifest: &'a ImageManifest, config: &ImageConfig) -> Result<Vec<Layer<'a>>, ImageError> {
+    let layers = manifest.layers().iter().zip(&config.rootfs.diff_ids).enumerate();
+    let step = |(number, (descriptor, diff_id)): (usize, (&'a Descriptor, &DiffId))| {
+        let digest = manifest::digest(descriptor)?;
+        Ok(Layer { number: number + 1, digest, descriptor, diff_id: *diff_id })
+    };
+    layers.map(step).collect()
+}
+
+/// Keeps the trees that were not known before, for the next image that has these layers.
+fn remember(
+    session: &Session,
+    learned: Vec<(CacheKey, Option<TreeId>)>,
+    now: SystemTime,
+) -> Result<(), ImageError> {
     for (key, tree) in learned {
         if let Some(tree) = tree {
-            session.put_record(&key, tree.to_string().as_bytes(), &[tree.object()], options.now)?;
+            session.put_record(&key, tree.to_string().as_bytes(), &[tree.object()], now)?;
         }
     }
-    Ok(stored)
+    Ok(())
 }
 
 /// What comes of the layers.
@@ -127,13 +148,7 @@ fn apply(fetched: &Fetched<'_>, steps: &[Layer<'_>], options: &ImportOptions) ->
             }
         };
         stack.trees.extend(applied.tree);
-        stack.layers.push(LayerBlob {
-            diff_id: layer.diff_id,
-            digest: layer.digest,
-            size: layer.descriptor.size(),
-            media_type: layer.descriptor.media_type().clone(),
-            object,
-        });
+        stack.layers.push(layer.blob(object));
     }
     Ok(stack)
 }
@@ -226,6 +241,16 @@ struct Layer<'a> {
 }
 
 impl Layer<'_> {
+    fn blob(&self, object: ObjectId) -> LayerBlob {
+        LayerBlob {
+            diff_id: self.diff_id,
+            digest: self.digest,
+            size: self.descriptor.size(),
+            media_type: self.descriptor.media_type().clone(),
+            object,
+        }
+    }
+
     /// The blob's object and the tree, when both are in the store from an earlier import.
     fn known(
         &self,
@@ -312,10 +337,11 @@ impl Layer<'_> {
         options: &ImportOptions,
     ) -> Result<Tree, ImageError> {
         let decoder = decode::open(reader, options.decode);
-        let mut plain = HashingReader::new(decoder.map_err(|error| ImageError::blob(self.digest, error))?);
-        let layer =
-            read_layer(&mut plain, lower, session, &options.layer).map_err(|error| self.error(error))?;
-        let (found, _) = plain.finish().map_err(|error| ImageError::blob(self.digest, error))?;
+        let decoder = decoder.map_err(|error| ImageError::blob(self.digest, error))?;
+        let (layer, digest) =
+            ahead::ahead(decoder, |mut plain| read_layer(&mut plain, lower, session, &options.layer));
+        let layer = layer.map_err(|error| self.error(error))?;
+        let found = digest.map_err(|error| ImageError::blob(self.digest, error))?;
         if found != self.diff_id.0 {
             let (number, digest, expected) = (self.number, self.digest, self.diff_id.0);
             return Err(ImageError::DiffId { number, digest, expected, found });

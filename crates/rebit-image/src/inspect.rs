@@ -69,7 +69,7 @@ pub fn inspect(session: &Session, image: &StoredImage, names: &[String]) -> Resu
             diff_id: layer.diff_id,
             size: layer.size,
             media_type: layer.media_type.to_string(),
-            tree: image.trees.get(number).copied(),
+            tree: image.trees.as_ref().and_then(|trees| trees.get(number)).copied(),
             stored: Some(layer_form(session, layer)?),
         });
     }

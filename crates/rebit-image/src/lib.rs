@@ -47,7 +47,7 @@ pub use error::ImageError;
 pub use export::{Exported, export, export_to, export_to_writer, open_sink};
 pub use history::{HistoryRow, history};
 pub use image::{LayerBlob, NewImage, StoredImage};
-pub use import::{ImportOptions, import, import_place};
+pub use import::{ImportOptions, fetch, import, import_place, unpack};
 pub use inspect::{Inspect, InspectLayer, inspect, inspect_documents};
 pub use place::{ParsePlaceError, Place};
 pub use platform::{ParsePlatformError, Platform};

@@ -68,7 +68,10 @@ pub fn compact(session: &Session, unused_since: Option<SystemTime>) -> Result<Co
                 Some(recipe) => *recipe,
                 None => {
                     let recipe = replace(session, &record, number, &mut done)?;
-                    known.insert(layer.digest, recipe);
+                    // Another image may have the layer unpacked.
+                    if recipe.is_some() || record.trees.is_some() {
+                        known.insert(layer.digest, recipe);
+                    }
                     recipe
                 }
             };
@@ -109,7 +112,9 @@ fn replace(
     if let Some(recipe) = session.recipe_of(&layer.digest)? {
         return Ok(Some(recipe));
     }
-    let trees = (number.checked_sub(1).and_then(|below| record.trees.get(below)), record.trees.get(number));
+    // A recipe takes the contents of a tree: a layer that is not unpacked is kept as it came, and only so.
+    let Some(trees) = &record.trees else { return Ok(None) };
+    let trees = (number.checked_sub(1).and_then(|below| trees.get(below)), trees.get(number));
     let recipe = make(session, layer, trees)?;
     match recipe {
         Some(_) => {

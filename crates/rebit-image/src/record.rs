@@ -6,10 +6,12 @@ use serde::{Deserialize, Serialize};
 
 use crate::LayerBlob;
 
-/// The latest version this program writes and reads.
-pub(crate) const VERSION: u32 = 2;
 /// The version without a provenance, which every version of this program reads.
 const PLAIN: u32 = 1;
+/// The version with a provenance.
+const PROVEN: u32 = 2;
+/// The version whose layers are not unpacked; the latest one this program writes and reads.
+pub(crate) const VERSION: u32 = 3;
 /// Most layers of an image.
 pub(crate) const MAX_LAYERS: usize = 1024;
 /// Largest record that is read.
@@ -42,7 +44,8 @@ struct Document {
     layers: Vec<StoredLayer>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     provenance: Option<ObjectId>,
-    trees: Vec<TreeId>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    trees: Option<Vec<TreeId>>,
 }
 
 /// What a record says.
@@ -51,7 +54,8 @@ pub struct ImageRecord {
     pub(crate) manifest: Stored,
     pub(crate) config: Stored,
     pub(crate) layers: Vec<LayerBlob>,
-    pub(crate) trees: Vec<TreeId>,
+    /// `None` while the layers are not unpacked.
+    pub(crate) trees: Option<Vec<TreeId>>,
     /// The document that says how the image was made.
     pub(crate) provenance: Option<ObjectId>,
 }
@@ -83,6 +87,15 @@ pub enum RecordError {
     },
 }
 
+/// The version of a record: the lowest one that can say it, so that earlier versions of this program read the others.
+fn of(is_unpacked: bool, has_provenance: bool) -> u32 {
+    match (is_unpacked, has_provenance) {
+        (true, false) => PLAIN,
+        (true, true) => PROVEN,
+        (false, _) => VERSION,
+    }
+}
+
 impl ImageRecord {
     /// Reads a record.
     ///
@@ -96,14 +109,15 @@ impl ImageRecord {
         let malformed = |source| RecordError::Malformed { source };
         // The version first: a later one may have other fields.
         let Version { rebit_image: version } = serde_json::from_slice(bytes).map_err(malformed)?;
-        if version != PLAIN && version != VERSION {
+        if !(PLAIN..=VERSION).contains(&version) {
             return Err(RecordError::Version { version });
         }
         let document: Document = serde_json::from_slice(bytes).map_err(malformed)?;
-        if (version == VERSION) != document.provenance.is_some() {
+        if version != of(document.trees.is_some(), document.provenance.is_some()) {
             return Err(RecordError::Version { version });
         }
-        let (layers, trees) = (document.layers.len(), document.trees.len());
+        let layers = document.layers.len();
+        let trees = document.trees.as_ref().map_or(layers, Vec::len);
         if layers != trees || layers > MAX_LAYERS {
             return Err(RecordError::Counts { layers, trees });
         }
@@ -136,8 +150,7 @@ impl ImageRecord {
             size: layer.size,
         });
         json::to_canonical(&Document {
-            // Only where it is needed, so that earlier versions of this program read the others.
-            rebit_image: if self.provenance.is_some() { VERSION } else { PLAIN },
+            rebit_image: of(self.trees.is_some(), self.provenance.is_some()),
             manifest: self.manifest.clone(),
             config: self.config.clone(),
             layers: layers.collect(),
@@ -151,7 +164,7 @@ impl ImageRecord {
     pub fn edges(&self) -> Vec<ObjectId> {
         let mut edges = vec![self.manifest.object, self.config.object];
         edges.extend(self.layers.iter().map(|layer| layer.object));
-        edges.extend(self.trees.iter().map(TreeId::object));
+        edges.extend(self.trees.iter().flatten().map(TreeId::object));
         edges.extend(self.provenance);
         edges.sort_unstable();
         edges.dedup();
@@ -175,7 +188,7 @@ mod tests {
                 media_type: MediaType::ImageLayerGzip,
                 object: ObjectId::of(b"gz"),
             }],
-            trees: vec![TreeId([1; 32])],
+            trees: Some(vec![TreeId([1; 32])]),
             provenance: None,
         }
     }
@@ -190,6 +203,21 @@ mod tests {
         assert_eq!(record.edges().len(), 5);
         let wrong = text.replace(r#""rebit_image":2"#, r#""rebit_image":1"#);
         assert!(matches!(ImageRecord::decode(wrong.as_bytes()), Err(RecordError::Version { version: 1 })));
+    }
+
+    /// I-45.
+    #[test]
+    fn a_record_without_trees_is_of_version_3() {
+        for provenance in [None, Some(ObjectId::of(b"p"))] {
+            let record = ImageRecord { trees: None, provenance, ..record() };
+            let text = String::from_utf8(record.encode().unwrap()).unwrap();
+            assert!(text.contains(r#""rebit_image":3"#) && !text.contains("trees"), "{text}");
+            assert_eq!(ImageRecord::decode(text.as_bytes()).unwrap(), record);
+            assert_eq!(record.edges().len(), 3 + usize::from(provenance.is_some()));
+        }
+        let text = String::from_utf8(record().encode().unwrap()).unwrap();
+        let wrong = text.replace(r#""rebit_image":1"#, r#""rebit_image":3"#);
+        assert!(matches!(ImageRecord::decode(wrong.as_bytes()), Err(RecordError::Version { version: 3 })));
     }
 
     #[test]
@@ -207,8 +235,8 @@ mod tests {
         let decode = |text: &str| ImageRecord::decode(text.as_bytes()).unwrap_err();
         assert!(matches!(decode("{"), RecordError::Malformed { .. }));
         assert!(matches!(decode(&text.replace("\"trees\"", "\"treez\"")), RecordError::Malformed { .. }));
-        let later = r#"{"rebit_image":3,"new":true}"#;
-        assert!(matches!(decode(later), RecordError::Version { version: 3 }));
+        let later = r#"{"rebit_image":4,"new":true}"#;
+        assert!(matches!(decode(later), RecordError::Version { version: 4 }));
         let tree = format!("\"{}\"", TreeId([1; 32]));
         assert!(matches!(decode(&text.replace(&tree, "")), RecordError::Counts { layers: 1, trees: 0 }));
     }

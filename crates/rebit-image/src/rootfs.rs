@@ -97,7 +97,7 @@ pub fn put_rootfs(
         descriptor(MediaType::ImageConfig, config.digest(), config.size()),
         vec![descriptor(layer.media_type.clone(), layer.digest, layer.size)],
     )?;
-    let new = NewImage { manifest, config, layers: &[layer], trees: &[tree_id], provenance: None };
+    let new = NewImage { manifest, config, layers: &[layer], trees: Some(&[tree_id]), provenance: None };
     put_image(session, new, names, options.now)
 }
 
@@ -154,7 +154,7 @@ mod tests {
                 image.layers[0].diff_id
             )
         );
-        let tree = Tree::load(&image.tree().unwrap(), &lab.session).unwrap();
+        let tree = Tree::load(&image.tree().unwrap().unwrap(), &lab.session).unwrap();
         assert!(tree.iter().all(|(_, node)| node.metadata.mtime == 86_400));
         let file = tree.get(&TreePath::parse(b"bin/sh").unwrap()).unwrap();
         assert!(matches!(file.kind, Kind::File { size: 2, .. }));

@@ -13,7 +13,7 @@ use rebit_oci::{CacheKey, Digest, ObjectId, Raw, Reference, TreeId};
 use rebit_store::{Ref, Session, Store};
 use serde::Serialize;
 
-use crate::record::{ImageRecord, MAX_LAYERS, MAX_RECORD, Stored};
+use crate::record::{ImageRecord, MAX_LAYERS, MAX_RECORD, RecordError, Stored};
 use crate::{ImageError, LayerBlob, NewImage, Platform, StoredImage};
 
 /// The fewest digits by which an image may be named.
@@ -226,6 +226,7 @@ pub fn put_image(
 ) -> Result<StoredImage, ImageError> {
     let NewImage { manifest, config, layers, trees, provenance } = image;
     check(&manifest, &config, layers, trees)?;
+    let trees = trees.map(<[TreeId]>::to_vec);
     let provenance = match provenance {
         Some(document) => Some(session.put(document, &[])?),
         None => known_provenance(session, &manifest.digest(), names)?,
@@ -236,21 +237,49 @@ pub fn put_image(
         manifest: Stored { digest: manifest_digest, object: manifest_object },
         config: Stored { digest: config_digest, object: config_object },
         layers: layers.to_vec(),
-        trees: trees.to_vec(),
+        trees,
         provenance,
     };
-    let bytes = record.encode().map_err(|error| ImageError::Inconsistent {
-        manifest: manifest.digest(),
-        reason: format!("its record cannot be written: {error}"),
-    })?;
-    let root = session.put(&bytes, &record.edges())?;
+    let root = put_record(session, &record)?;
     if names.is_empty() {
         session.commit()?;
     }
     for name in names {
         session.set_ref(&name.to_string(), &manifest.digest(), &root, now)?;
     }
-    Ok(StoredImage { manifest, config, layers: layers.to_vec(), trees: trees.to_vec(), provenance, root })
+    let ImageRecord { layers, trees, .. } = record;
+    Ok(StoredImage { manifest, config, layers, trees, provenance, root })
+}
+
+fn put_record(session: &Session, record: &ImageRecord) -> Result<ObjectId, ImageError> {
+    let bytes = record.encode().map_err(|error| ImageError::Inconsistent {
+        manifest: record.manifest.digest,
+        reason: format!("its record cannot be written: {error}"),
+    })?;
+    Ok(session.put(&bytes, &record.edges())?)
+}
+
+/// Keeps the trees of an image's layers with it, under all its names.
+pub(crate) fn put_trees(
+    session: &Session,
+    image: StoredImage,
+    trees: Vec<TreeId>,
+) -> Result<StoredImage, ImageError> {
+    check(&image.manifest, &image.config, &image.layers, Some(&trees))?;
+    let corrupt = |error: RecordError| ImageError::CorruptEntry {
+        entry: image.digest().to_string(),
+        place: "the store".to_owned(),
+        reason: error.to_string(),
+    };
+    let packed = ImageRecord::decode(&session.read(&image.root)?).map_err(corrupt)?;
+    let record = ImageRecord { trees: Some(trees), ..packed };
+    let root = put_record(session, &record)?;
+    session.commit()?;
+    for found in session.store().refs()?.iter().filter(|found| found.root == image.root) {
+        // A name that is another image's by now is left alone.
+        session.replace_root(&found.name, &image.root, &root)?;
+    }
+    Ok(StoredImage { trees: record.trees, root, ..image })
 }
 
 /// What is known of how an image was made that goes by one of `names`: it does not get lost when the image is brought in again.
@@ -278,7 +307,7 @@ fn check(
     manifest: &Raw<ImageManifest>,
     config: &Raw<ImageConfig>,
     layers: &[LayerBlob],
-    trees: &[TreeId],
+    trees: Option<&[TreeId]>,
 ) -> Result<(), ImageError> {
     let fail = |reason: String| Err(ImageError::Inconsistent { manifest: manifest.digest(), reason });
     if layers.len() > MAX_LAYERS {
@@ -287,8 +316,8 @@ fn check(
     if manifest::digest(manifest.value().config())? != config.digest() {
         return fail(format!("its config is not {}", config.digest()));
     }
-    let counts =
-        [manifest.value().layers().len(), config.value().rootfs.diff_ids.len(), layers.len(), trees.len()];
+    let trees = trees.map_or(layers.len(), <[TreeId]>::len);
+    let counts = [manifest.value().layers().len(), config.value().rootfs.diff_ids.len(), layers.len(), trees];
     if counts.iter().any(|count| *count != counts[0]) {
         let [in_manifest, in_config, blobs, trees] = counts;
         return fail(format!(
@@ -328,8 +357,9 @@ pub struct ImageSummary {
     pub created: Option<String>,
     /// Bytes of all blobs: manifest, config and layers.
     pub size: u64,
-    /// Bytes of all files of the root file system.
-    pub uncompressed_size: u64,
+    /// Bytes of all files of the root file system; `None` while the layers are not unpacked.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub uncompressed_size: Option<u64>,
     /// How many layers it has.
     pub layers: usize,
 }
@@ -346,14 +376,15 @@ pub fn list(store: &Store) -> Result<Vec<ImageSummary>, ImageError> {
         let config =
             Raw::<ImageConfig>::parse("config", store.read_blob(&record.config.digest, MAX_DOCUMENT)?)?;
         let manifest_size = store.stat_blob(&record.manifest.digest)?.map_or(0, |stat| stat.size);
-        let uncompressed_size = match record.trees.last() {
-            None => 0,
-            Some(tree) => match sizes.get(tree) {
-                Some(size) => *size,
+        let uncompressed_size = match record.trees.as_ref().map(|trees| trees.last()) {
+            None => None,
+            Some(None) => Some(0),
+            Some(Some(tree)) => match sizes.get(tree) {
+                Some(size) => Some(*size),
                 None => {
                     let size = Tree::load(tree, store)?.size();
                     sizes.insert(*tree, size);
-                    size
+                    Some(size)
                 }
             },
         };

@@ -22,12 +22,13 @@ impl Solver<'_> {
                 let missing = BuildError::BaseMissing { manifest: *manifest };
                 let image = self.inputs.images.image(manifest).ok_or(missing)?;
                 let base = image.config.value().clone();
-                let tree = image.trees.last().copied().unwrap_or(self.empty);
+                let chain = image.trees()?.to_vec();
+                let tree = chain.last().copied().unwrap_or(self.empty);
                 Ok(StageState {
                     history: base.history.clone(),
                     base,
                     layers: image.layers.into_iter().map(LayerSource::Published).collect(),
-                    chain: image.trees,
+                    chain,
                     tree,
                 })
             }

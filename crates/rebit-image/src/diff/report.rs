@@ -56,10 +56,10 @@ pub enum Subject<'a> {
 }
 
 impl Subject<'_> {
-    fn tree(&self) -> Option<TreeId> {
+    fn tree(&self) -> Result<Option<TreeId>, ImageError> {
         match self {
             Self::Image(image) => image.tree(),
-            Self::Directory(tree) => Some(*tree),
+            Self::Directory(tree) => Ok(Some(*tree)),
         }
     }
 }
@@ -156,8 +156,8 @@ pub fn compare(a: &Side<'_>, b: &Side<'_>, semantic: bool) -> Result<Report, Ima
         version: 1,
         same: true,
         semantic,
-        a: compared(a),
-        b: compared(b),
+        a: compared(a)?,
+        b: compared(b)?,
         documents: Vec::new(),
         layers: Vec::new(),
         first_layer: None,
@@ -185,12 +185,12 @@ pub fn compare(a: &Side<'_>, b: &Side<'_>, semantic: bool) -> Result<Report, Ima
     Ok(report)
 }
 
-fn compared(side: &Side<'_>) -> Compared {
+fn compared(side: &Side<'_>) -> Result<Compared, ImageError> {
     let digest = match side.subject {
         Subject::Image(image) => Some(image.digest()),
         Subject::Directory(_) => None,
     };
-    Compared { place: side.place.to_owned(), digest, tree: side.subject.tree() }
+    Ok(Compared { place: side.place.to_owned(), digest, tree: side.subject.tree()? })
 }
 
 fn documents(a: &StoredImage, b: &StoredImage) -> Vec<Finding> {
@@ -208,8 +208,9 @@ fn documents(a: &StoredImage, b: &StoredImage) -> Vec<Finding> {
 /// Whether the trees of two images are the same, layer by layer.
 fn same_trees(a: &Side<'_>, b: &Side<'_>, x: &StoredImage, y: &StoredImage) -> Result<Vec<bool>, ImageError> {
     let mut same = Vec::new();
-    for at in 0..x.trees.len().max(y.trees.len()) {
-        same.push(match (x.trees.get(at), y.trees.get(at)) {
+    let (x, y) = (x.trees()?, y.trees()?);
+    for at in 0..x.len().max(y.len()) {
+        same.push(match (x.get(at), y.get(at)) {
             (Some(x), Some(y)) => tree::same(
                 &TreeSide { objects: a.objects, tree: *x },
                 &TreeSide { objects: b.objects, tree: *y },
@@ -231,9 +232,8 @@ fn files(a: &Side<'_>, b: &Side<'_>, times: bool, report: &mut Report) -> Result
     // An image without layers has the tree that holds nothing.
     let nothing = MemoryObjects::new();
     let empty = Tree::new().store(&nothing)?;
-    let tree = |side: &Side<'_>| side.subject.tree();
-    let of_a = tree(a).map(|tree| TreeSide { objects: a.objects, tree });
-    let of_b = tree(b).map(|tree| TreeSide { objects: b.objects, tree });
+    let of_a = a.subject.tree()?.map(|tree| TreeSide { objects: a.objects, tree });
+    let of_b = b.subject.tree()?.map(|tree| TreeSide { objects: b.objects, tree });
     let none = TreeSide { objects: &nothing, tree: empty };
     let found = tree::changes(&of_a.unwrap_or(none), &of_b.unwrap_or(none), times)?;
     report.more_files = found.more;

@@ -181,8 +181,8 @@ fn skopeo_reads_what_is_written() {
             tool("skopeo", &arguments);
             let back = import_place(&lab.session, &target.parse().unwrap(), &[], &options()).unwrap();
             assert_eq!(
-                (back.tree(), &back.config.value().rootfs),
-                (image.tree(), &image.config.value().rootfs)
+                (back.tree().unwrap(), &back.config.value().rootfs),
+                (image.tree().unwrap(), &image.config.value().rootfs)
             );
             if transport != "docker-archive" {
                 assert_eq!(back.digest(), image.digest());

@@ -16,10 +16,12 @@ use crate::transport::Source;
 pub(super) struct Fetched<'a> {
     pub(super) session: &'a Session,
     pub(super) source: &'a dyn Source,
-    /// Layers whose blobs the store lacks, each blob once.
+    /// Layers whose blobs the store lacks and that are fetched ahead, each blob once.
     missing: Vec<&'a Layer<'a>>,
     states: Mutex<BTreeMap<Digest, State>>,
     changed: Condvar,
+    /// A blob could not be got: no further one is begun, and those that are on their way are let come.
+    failed: AtomicBool,
     stopped: AtomicBool,
 }
 
@@ -33,10 +35,12 @@ enum State {
 }
 
 impl<'a> Fetched<'a> {
+    /// `first` blobs are left to whoever applies them.
     pub(super) fn new(
         session: &'a Session,
         source: &'a dyn Source,
         layers: &'a [Layer<'a>],
+        first: usize,
     ) -> Result<Self, ImageError> {
         let (mut missing, mut states) = (Vec::new(), BTreeMap::new());
         for layer in layers {
@@ -44,13 +48,14 @@ impl<'a> Fetched<'a> {
                 missing.push(layer);
             }
         }
-        let (changed, stopped) = (Condvar::new(), AtomicBool::new(false));
-        Ok(Self { session, source, missing, states: Mutex::new(states), changed, stopped })
+        missing.drain(..first.min(missing.len()));
+        let (changed, failed, stopped) = (Condvar::new(), AtomicBool::new(false), AtomicBool::new(false));
+        Ok(Self { session, source, missing, states: Mutex::new(states), changed, failed, stopped })
     }
 
-    /// How many blobs there are to fetch besides the first one, which is applied while it comes.
+    /// How many blobs there are to fetch ahead.
     pub(super) fn len(&self) -> usize {
-        self.missing.len().saturating_sub(1)
+        self.missing.len()
     }
 
     fn states(&self) -> MutexGuard<'_, BTreeMap<Digest, State>> {
@@ -59,11 +64,11 @@ impl<'a> Fetched<'a> {
 
     /// Fetches blobs until there is none left, or one fails.
     pub(super) fn work(&self) {
-        for layer in self.missing.iter().skip(1) {
+        for layer in &self.missing {
             {
                 let mut states = self.states();
                 match states.get_mut(&layer.digest) {
-                    Some(state @ State::Waiting) if !self.is_stopped() => *state = State::Taken,
+                    Some(state @ State::Waiting) if !self.is_over() => *state = State::Taken,
                     _ => continue,
                 }
             }
@@ -73,7 +78,7 @@ impl<'a> Fetched<'a> {
                 layer.keep(self.session, &mut reader)
             });
             if got.is_err() {
-                self.stop();
+                self.failed.store(true, Ordering::Relaxed);
             }
             self.states().insert(layer.digest, State::Done(got));
             self.changed.notify_all();
@@ -87,7 +92,7 @@ impl<'a> Fetched<'a> {
             match states.get(&layer.digest) {
                 Some(State::Waiting) => {
                     // What another one failed at is the reason why nobody fetched this.
-                    if let Some(error) = self.is_stopped().then(|| failure(&mut states)).flatten() {
+                    if let Some(error) = self.is_over().then(|| failure(&mut states)).flatten() {
                         return Err(error);
                     }
                     if let Some(state) = states.get_mut(&layer.digest) {
@@ -114,6 +119,11 @@ impl<'a> Fetched<'a> {
     /// Makes everybody stop.
     pub(super) fn stop(&self) {
         self.stopped.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether no further blob is begun.
+    fn is_over(&self) -> bool {
+        self.is_stopped() || self.failed.load(Ordering::Relaxed)
     }
 
     fn is_stopped(&self) -> bool {

@@ -162,11 +162,12 @@ fn layers(
     let instructions = |image| history(image).into_iter().filter(|row| !row.empty).map(|row| row.created_by);
     let (of_given, of_rebuilt) =
         (instructions(given).collect::<Vec<_>>(), instructions(rebuilt).collect::<Vec<_>>());
+    let (given_trees, rebuilt_trees) = (given.trees()?, rebuilt.trees()?);
     let mut layers = Vec::new();
     let mut same_below = true;
     for at in 0..count {
         let (x, y) = (given.layers.get(at), rebuilt.layers.get(at));
-        let difference = match (given.trees.get(at), rebuilt.trees.get(at)) {
+        let difference = match (given_trees.get(at), rebuilt_trees.get(at)) {
             (Some(a), Some(b)) => difference(session, *a, *b)?,
             _ => Difference::Files,
         };

@@ -73,8 +73,9 @@ impl<'a> Origins<'a> {
     fn of_layers(&self, path: &TreePath) -> Result<Vec<StepName>, ImageError> {
         let rows: Vec<String> =
             history(self.image).into_iter().filter(|row| !row.empty).map(|row| row.created_by).collect();
-        for (at, tree) in self.image.trees.iter().enumerate().rev() {
-            let below = at.checked_sub(1).and_then(|below| self.image.trees.get(below));
+        let trees = self.image.trees()?;
+        for (at, tree) in trees.iter().enumerate().rev() {
+            let below = at.checked_sub(1).and_then(|below| trees.get(below));
             let before = match below {
                 Some(below) => self.node(*below, path)?,
                 None => None,

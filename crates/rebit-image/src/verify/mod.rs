@@ -170,7 +170,7 @@ fn store(session: Option<&Session>, name: &str, check: &mut Check) -> Result<(),
     for offer in source.offers()? {
         check.offer(&source, &offer)?;
     }
-    for tree in &image.trees {
+    for tree in image.trees.iter().flatten() {
         check.note(Tree::load(tree, session).map_err(ImageError::from))?;
     }
     for layer in &image.layers {

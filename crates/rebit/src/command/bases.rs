@@ -84,6 +84,16 @@ impl<'a> Bases<'a> {
         (digest, config)
     }
 
+    /// A build needs the files, too.
+    fn take_stored(&self, image: StoredImage) -> Result<(Digest, ImageConfig), BasesError> {
+        let image = match self.depth {
+            Depth::Config => image,
+            Depth::Whole => super::unpacked(self.session, image, !self.transfer.is_shown())
+                .map_err(|source| BasesError::Unreadable { source: Box::new(source) })?,
+        };
+        Ok(self.take(image))
+    }
+
     fn ask_registry(
         &self,
         name: &Reference,
@@ -96,6 +106,7 @@ impl<'a> Bases<'a> {
             registry,
             platform: platform.clone(),
             any_platform: false,
+            unpack: true,
             now: environment::now(),
             transfer: &self.transfer,
         };
@@ -145,7 +156,7 @@ impl plan::Bases for Bases<'_> {
         let is_sure = reference.digest().is_some() || reference.registry() == "localhost";
         let asks = self.pull == PullFlag::Always && !is_sure && !is_assembled;
         match stored {
-            Some(image) if fits(&image) && !asks => Ok(self.take(image)),
+            Some(image) if fits(&image) && !asks => self.take_stored(image),
             None if self.pull == PullFlag::Never => Err(BasesError::NotFound),
             Some(image) if self.pull == PullFlag::Never || is_assembled => {
                 let config = image.config.value();

@@ -264,8 +264,8 @@ fn write_output(
 fn write_local(session: &Session, image: &StoredImage, path: &Path) -> Result<(), CommandError> {
     fs::create_dir_all(path)
         .map_err(|error| CommandError::message(format!("cannot make `{}`: {error}", path.display())))?;
-    let Some(tree) = image.trees.last() else { return Ok(()) };
-    let tree = Tree::load(tree, session)?;
+    let Some(tree) = image.tree()? else { return Ok(()) };
+    let tree = Tree::load(&tree, session)?;
     let options =
         CheckoutOptions { whiteouts: Whiteouts::Plain, allow_missing_devices: true, allow_other_owner: true };
     let written = checkout(&Changeset::full(&tree), path, session, &options)?;

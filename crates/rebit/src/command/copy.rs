@@ -74,7 +74,8 @@ impl Way<'_> {
         let now = environment::now();
         let image = if let Place::Registry { name } = from {
             let (registry, transfer) = (self.registries.get()?, self.transfer);
-            let pull = Pull { session: &session, registry, platform, any_platform: false, now, transfer };
+            let (any_platform, unpack) = (false, false);
+            let pull = Pull { session: &session, registry, platform, any_platform, unpack, now, transfer };
             pull.run(name, &names)?.image
         } else {
             rebit_image::import_place(&session, from, &names, &ImportOptions::new(platform, now))?

@@ -14,8 +14,9 @@ pub(crate) fn du(flags: &Flags, command: &Du) -> Result<(), CommandError> {
     let store = environment::open_store(flags)?;
     let usage = store.du()?;
     // What the images' file systems take unpacked, by name.
-    let unpacked: BTreeMap<String, u64> =
-        rebit_image::list(&store)?.into_iter().map(|image| (image.name, image.uncompressed_size)).collect();
+    let unpacked = rebit_image::list(&store)?.into_iter();
+    let unpacked = unpacked.filter_map(|image| Some((image.name, image.uncompressed_size?)));
+    let unpacked: BTreeMap<String, u64> = unpacked.collect();
     let (all, recipes) = rebit_image::recipe_usage(&store.session()?)?;
     if command.json {
         let images = usage.refs.iter().map(|image| {

@@ -26,7 +26,7 @@ pub(crate) fn images(flags: &Flags, command: &Images) -> Result<(), CommandError
             image.platform.to_string(),
             image.layers.to_string(),
             size(image.size),
-            size(image.uncompressed_size),
+            image.uncompressed_size.map_or_else(|| "-".to_owned(), size),
         ]
     };
     let rows: Vec<Vec<String>> = images.iter().map(row).collect();

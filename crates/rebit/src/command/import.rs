@@ -37,7 +37,8 @@ pub(crate) fn import(flags: &Flags, command: &Import) -> Result<(), CommandError
             let (session, transfer) = (&session, &Transfer::new(command.json));
             let registry = registries.get()?;
             let now = environment::now();
-            let pull = Pull { session, registry, platform, any_platform: false, now, transfer };
+            let (any_platform, unpack) = (false, true);
+            let pull = Pull { session, registry, platform, any_platform, unpack, now, transfer };
             pull.run(&name, &names).map_err(|error| registries.failure(error))?.image
         }
         Input::Image(place, options) => rebit_image::import_place(&session, &place, &names, &options)?,

@@ -41,7 +41,7 @@ mod verify;
 mod why;
 
 use clap::CommandFactory as _;
-use rebit_image::{ImageError, Place, StoredImage};
+use rebit_image::{ImageError, ImportOptions, Place, StoredImage};
 use rebit_oci::Reference;
 use rebit_oci::manifest::Compression;
 use rebit_store::{Session, Store};
@@ -127,6 +127,23 @@ fn find(session: &Session, text: &str) -> Result<StoredImage, CommandError> {
             .hint("`rebit images` lists what there is; `rebit pull` takes an image from its registry")
     };
     found.ok_or_else(missing)
+}
+
+/// As [`find`], with its layers unpacked.
+fn find_unpacked(session: &Session, text: &str) -> Result<StoredImage, CommandError> {
+    Ok(unpacked(session, find(session, text)?, false)?)
+}
+
+/// Unpacks the layers of an image whose files are needed for the first time.
+fn unpacked(session: &Session, image: StoredImage, quiet: bool) -> Result<StoredImage, ImageError> {
+    if image.is_unpacked() {
+        return Ok(image);
+    }
+    if !quiet {
+        crate::output::say(format!("unpacking {}", image.digest()));
+    }
+    let options = ImportOptions::new(image.platform(), environment::now());
+    rebit_image::unpack(session, image, &options)
 }
 
 fn compression(flag: CompressionFlag) -> Compression {

@@ -27,6 +27,7 @@ pub(crate) fn pull(flags: &Flags, command: &PullCommand) -> Result<(), CommandEr
         registry,
         platform,
         any_platform: false,
+        unpack: command.unpack,
         now: environment::now(),
         transfer: &transfer,
     };

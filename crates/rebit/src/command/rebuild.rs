@@ -18,7 +18,7 @@ use rebit_store::{Session, Store, StoreOptions};
 
 use super::bases::{Bases, Depth};
 use super::dockerfile;
-use super::{build_error, compression, find, limit_flag, place, secret_flag};
+use super::{build_error, compression, find_unpacked, limit_flag, place, secret_flag};
 use crate::error::{CommandError, ExitKind};
 use crate::flags::{Accept, Flags, NetworkFlag, ProgressFlag, Verify};
 use crate::network::Network;
@@ -76,7 +76,7 @@ fn not_held(report: &Rebuild, command: &Verify) -> CommandError {
 /// The image in question; one that is elsewhere is taken into the store for as long as this goes on.
 fn given(session: &Session, command: &Verify) -> Result<StoredImage, CommandError> {
     let image = match place(&command.image)? {
-        Place::Store { .. } => find(session, &command.image)?,
+        Place::Store { .. } => find_unpacked(session, &command.image)?,
         place => {
             if let Some(Err(error)) = place.path().map(std::fs::metadata) {
                 let text = format!("cannot read `{}`: {error}", command.image);

@@ -6,7 +6,7 @@ use rebit_build::graph::RunNetwork;
 use rebit_build::{HostNetwork, RunRequest, StepProblem, run_image};
 use rebit_sandbox::{Exit, Runner, SandboxError};
 
-use super::find;
+use super::find_unpacked;
 use crate::error::{CommandError, ExitKind};
 use crate::flags::{Flags, NetworkFlag, Run};
 use crate::{environment, signal};
@@ -30,7 +30,7 @@ pub(crate) fn run(flags: &Flags, command: &Run) -> Result<(), CommandError> {
     let stop = signal::stop_flag()?;
     let store = environment::open_store(flags)?;
     let session = store.session()?;
-    let image = find(&session, &command.image)?;
+    let image = find_unpacked(&session, &command.image)?;
     let network = if command.network == NetworkFlag::None { RunNetwork::None } else { RunNetwork::Host };
     let host = HostNetwork { resolv_conf: environment::resolv_conf(), add_hosts: Vec::new() };
     end_with(run_image(&session, &image, &request, network, &host, &Runner::this_executable(), &stop))

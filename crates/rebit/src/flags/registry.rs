@@ -10,6 +10,9 @@ pub(crate) struct Pull {
     /// The platform to take out of an image index [default: this machine's].
     #[arg(long, value_name = "OS/ARCH")]
     pub(crate) platform: Option<String>,
+    /// Unpack the layers now, not when a build or a command needs the files.
+    #[arg(long)]
+    pub(crate) unpack: bool,
     /// Print the digest only.
     #[arg(short, long)]
     pub(crate) quiet: bool,

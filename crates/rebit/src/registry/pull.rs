@@ -3,7 +3,7 @@
 use std::time::SystemTime;
 
 use rebit_image::transport::{ImageDocuments, select};
-use rebit_image::{ImageError, ImportOptions, Platform, StoredImage, import, remember_choice};
+use rebit_image::{ImageError, ImportOptions, Platform, StoredImage, fetch, import, remember_choice};
 use rebit_oci::{Digest, Reference};
 use rebit_remote::registry::Registry;
 use rebit_store::Session;
@@ -20,6 +20,8 @@ pub(crate) struct Pull<'a> {
     pub(crate) registry: &'a Registry,
     pub(crate) platform: Platform,
     pub(crate) any_platform: bool,
+    /// Whether the layers are unpacked, too.
+    pub(crate) unpack: bool,
     pub(crate) now: SystemTime,
     pub(crate) transfer: &'a Transfer,
 }
@@ -38,7 +40,8 @@ impl Pull<'_> {
         let mut options = ImportOptions::new(self.platform.clone(), self.now);
         options.any_platform = self.any_platform;
         options.fetchers = STREAMS - 1;
-        let image = import(self.session, &source, names, &options).inspect_err(|_| {
+        let take = if self.unpack { import } else { fetch };
+        let image = take(self.session, &source, names, &options).inspect_err(|_| {
             // Blobs that came whole stay for the next try, until a collection finds that nothing needs them. That they cannot be
             // kept is no other error than the one that there is.
             let _kept = self.session.commit();

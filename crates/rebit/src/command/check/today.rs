@@ -74,7 +74,7 @@ fn before(bench: &Bench<'_>, ran: &Ran, id: StepId) -> Option<TreeId> {
     }
     match &bench.graph.stages.get(id.stage)?.base {
         Base::Scratch => None,
-        Base::Image { manifest, .. } => bench.bases.image(manifest)?.trees.last().copied(),
+        Base::Image { manifest, .. } => bench.bases.image(manifest)?.tree().ok()?,
         Base::Context(name) => ran.contexts.get(&Some(name.clone())).copied(),
         Base::Stage(number) => {
             let stage = bench.graph.stages.iter().position(|stage| stage.index == *number)?;

@@ -12,7 +12,7 @@ use rebit_layer::Tree;
 use rebit_oci::TreeId;
 use rebit_store::{Session, Store, StoreOptions};
 
-use super::{find, place};
+use super::{find_unpacked, place};
 use crate::error::{CommandError, ExitKind};
 use crate::flags::{Diff, Flags};
 use crate::progress::Transfer;
@@ -87,12 +87,22 @@ fn report(flags: &Flags, command: &Diff) -> Result<Report, CommandError> {
     let mut opened = Vec::new();
     for (input, text) in inputs.iter().zip(texts) {
         opened.push(match (input, &session, scratch_session) {
-            (Input::Image(Place::Store { .. }), Some(session), _) => Opened::Stored(find(session, text)?),
+            (Input::Image(Place::Store { .. }), Some(session), _) => {
+                Opened::Stored(find_unpacked(session, text)?)
+            }
             (Input::Image(Place::Registry { name }), _, Some(session)) => {
                 let registries = Registries::new(&signal::stop_flag()?);
                 let (registry, transfer) = (registries.get()?, &Transfer::new(false));
                 let (platform, any_platform) = (options.platform.clone(), options.any_platform);
-                let pull = Pull { session, registry, platform, any_platform, now: options.now, transfer };
+                let pull = Pull {
+                    session,
+                    registry,
+                    platform,
+                    any_platform,
+                    unpack: true,
+                    now: options.now,
+                    transfer,
+                };
                 Opened::Taken(pull.run(name, &[]).map_err(|error| registries.failure(error))?.image)
             }
             (Input::Image(place), _, Some(scratch)) => {
