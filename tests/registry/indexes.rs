@@ -150,6 +150,7 @@ fn of_an_index_one_image_is_copied_unless_all_are_wanted() {
         let raw = elsewhere(&world, &["inspect", "--platform", platform, "--raw", "manifest", &at]).stdout;
         assert_eq!(&super::faults::digest(raw.as_bytes()), digest);
     }
+    assert_eq!(elsewhere(&world, &["inspect", "--raw", "index", &at]).stdout, layout.flat);
     assert!(ok(elsewhere(&world, &["history", "--json", &at])).contains("sha256:"));
     // One image is copied as one.
     let image = format!("docker://{}", registry.name("one:1"));

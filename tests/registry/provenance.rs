@@ -49,10 +49,24 @@ fn a_provenance_goes_with_its_image_and_changes_nothing_of_it() {
     let own = world.ok(["history", "--provenance", "--raw", &name]);
     assert_eq!(raw(&at).stdout, own);
     assert!(ok(elsewhere(&world, &["history", "--provenance", &at])).contains("RUN echo hello >/hello"));
-    assert!(!world.path("elsewhere").exists());
     // The same from another store, and for the image by its digest.
     let pinned = format!("docker://{}", registry.name(&format!("team/app@{built}")));
     assert_eq!(raw(&pinned).stdout, own);
+    // It goes with a copy when that is wanted.
+    let there = |name: &str| format!("docker://{}", registry.name(name));
+    for (to, flags, said) in [
+        ("bare:1", &[][..], ""),
+        ("full:1", &["--referrers"], "1 referrer"),
+        ("all:1", &["--all", "--referrers"], "1 referrer"),
+    ] {
+        let copied = elsewhere(&world, &[&["copy"], flags, &[&at, &there(to)]].concat());
+        assert!(copied.stderr.contains(said), "{}", copied.stderr);
+        assert_eq!(ok(copied), built);
+        assert_eq!(raw(&there(to)).stdout, if flags.is_empty() { "" } else { &own }, "{to}");
+    }
+    let refused = elsewhere(&world, &["copy", "--referrers", &at, "oci:x"]);
+    assert_eq!(refused.code, 2, "{}", refused.stderr);
+    assert!(!world.path("elsewhere").exists());
     assert_eq!(ok(elsewhere(&world, &["pull", "-q", &name])), built);
     ok(elsewhere(&world, &["verify", &at]));
 }

@@ -5,10 +5,11 @@ mod login;
 pub(crate) mod provenance;
 mod pull;
 mod push;
+mod referrers;
 mod site;
 mod source;
 
-use std::io::Read as _;
+use std::io::{ErrorKind, Read as _};
 use std::path::Path;
 use std::sync::{Arc, OnceLock};
 
@@ -22,6 +23,7 @@ use rebit_sandbox::StopFlag;
 pub(crate) use login::{AuthStore, save, take_away};
 pub(crate) use pull::{Pull, Pulled};
 pub(crate) use push::{Outgoing, OutgoingIndex, push, push_index};
+pub(crate) use referrers::Referring;
 pub(crate) use source::RegistrySource;
 
 use crate::error::{CommandError, ExitKind};
@@ -85,7 +87,7 @@ fn policy() -> Result<Policy, CommandError> {
         };
         match read(&path) {
             Ok(bytes) => return Policy::parse(&bytes).map_err(|error| wrong(&error)),
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
+            Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => {}
             Err(error) => return Err(wrong(&error)),
         }
     }

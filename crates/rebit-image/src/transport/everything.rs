@@ -36,25 +36,36 @@ pub struct Everything {
     pub blobs: BTreeMap<Digest, u64>,
 }
 
+/// The one manifest or index that a place offers.
+fn offered(source: &dyn Source) -> Result<Offer, ImageError> {
+    let offers = source.offers()?;
+    let distinct: BTreeSet<Digest> = offers.iter().map(|offer| offer.digest).collect();
+    match (offers.first(), distinct.len()) {
+        (Some(first), 1) => Ok(first.clone()),
+        (None, _) => Err(ImageError::NotFound { what: "an image".to_owned(), place: source.place() }),
+        _ => Err(ambiguous(source, &offers)),
+    }
+}
+
+/// Reads the one manifest or index that a place offers, and nothing below it.
+///
+/// # Errors
+/// [`ImageError::NotFound`], and [`ImageError::Ambiguous`] when the place offers several.
+pub fn top(source: &dyn Source) -> Result<Document, ImageError> {
+    let Offer { media_type, digest, size, .. } = offered(source)?;
+    Ok(Document { media_type, digest, bytes: read_blob(source, &digest, size)? })
+}
+
 /// Reads the one manifest or index that a place offers, and all manifests below it. Nothing is chosen and nothing left out.
 ///
 /// # Errors
 /// [`ImageError::NotFound`] when something is not there, [`ImageError::Ambiguous`] when the place offers several,
 /// [`ImageError::Unsupported`] for what is neither manifest nor index, and [`ImageError::Limit`].
 pub fn everything(source: &dyn Source) -> Result<Everything, ImageError> {
-    let offers = source.offers()?;
-    let distinct: BTreeSet<Digest> = offers.iter().map(|offer| offer.digest).collect();
-    let first = match (offers.first(), distinct.len()) {
-        (Some(first), 1) => first,
-        (None, _) => {
-            return Err(ImageError::NotFound { what: "an image".to_owned(), place: source.place() });
-        }
-        _ => return Err(ambiguous(source, &offers)),
-    };
+    let Offer { media_type, digest, size, .. } = offered(source)?;
     let mut walk =
         Walk { source, seen: BTreeSet::new(), bytes: 0, found: Vec::new(), blobs: BTreeMap::new() };
-    let Offer { media_type, digest, size, .. } = first;
-    walk.document(media_type, *digest, *size, 0)?;
+    walk.document(&media_type, digest, size, 0)?;
     match walk.found.pop() {
         Some(top) => Ok(Everything { top, below: walk.found, blobs: walk.blobs }),
         None => unreachable!("a document that was walked is among those found"),

@@ -29,7 +29,7 @@ pub use archive_sink::{ArchiveForm, ArchiveSink};
 pub use copy::{copy, copy_index};
 pub use docker_archive::DockerArchiveSource;
 pub(crate) use docker_archive::{SavedImage, saved_images};
-pub use everything::{Document, Everything, everything};
+pub use everything::{Document, Everything, everything, top};
 pub use layout_sink::LayoutSink;
 pub(crate) use layout_sink::check_version;
 pub use layout_source::LayoutSource;

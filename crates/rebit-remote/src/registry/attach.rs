@@ -9,7 +9,7 @@ use ureq::http::Method;
 
 use super::host::Call;
 use super::repository::{Repository, Wanted, digest_field};
-use super::{Manifest, RegistryError};
+use super::{Manifest, Referrer, RegistryError};
 
 /// The media type of a config that says nothing.
 const EMPTY: &str = "application/vnd.oci.empty.v1+json";
@@ -64,14 +64,27 @@ impl Attachment<'_> {
         Ok(Manifest { digest: Digest::of(&bytes), media_type: OCI_MANIFEST.to_owned(), bytes })
     }
 
-    fn descriptor(&self, manifest: &Manifest) -> Value {
-        json!({
-            "mediaType": OCI_MANIFEST,
-            "digest": manifest.digest,
-            "size": manifest.bytes.len(),
-            "artifactType": self.artifact_type,
-            "annotations": self.annotations,
-        })
+    fn referrer(&self, manifest: &Manifest) -> Referrer {
+        Referrer {
+            digest: manifest.digest,
+            size: manifest.bytes.len() as u64,
+            media_type: manifest.media_type.clone(),
+            artifact_type: Some(self.artifact_type.to_owned()),
+            annotations: self.annotations.clone(),
+        }
+    }
+}
+
+impl Referrer {
+    fn descriptor(&self) -> Value {
+        let mut descriptor = json!({"mediaType": self.media_type, "digest": self.digest, "size": self.size});
+        if let Value::Object(fields) = &mut descriptor {
+            fields.extend(self.artifact_type.iter().map(|kind| ("artifactType".to_owned(), json!(kind))));
+            if !self.annotations.is_empty() {
+                fields.insert("annotations".to_owned(), json!(self.annotations));
+            }
+        }
+        descriptor
     }
 }
 
@@ -86,9 +99,22 @@ impl Repository {
         for bytes in [EMPTY_BYTES, attachment.content] {
             self.put_blob(&Digest::of(bytes), bytes.len() as u64, &[], &|| Ok(Box::new(bytes)))?;
         }
-        let is_listed = self.put_with_subject(&manifest)?;
+        self.put_referrer(&attachment.subject, &manifest, &attachment.referrer(&manifest))
+    }
+
+    /// Puts a manifest that is about another one and whose blobs are there. The registry lists it, or else a tag does, as `listed`.
+    ///
+    /// # Errors
+    /// [`RegistryError`].
+    pub fn put_referrer(
+        &self,
+        subject: &Digest,
+        manifest: &Manifest,
+        listed: &Referrer,
+    ) -> Result<Attached, RegistryError> {
+        let is_listed = self.put_with_subject(manifest)?;
         if !is_listed {
-            self.list_by_tag(attachment, &manifest)?;
+            self.list_by_tag(subject, listed)?;
         }
         Ok(Attached { digest: manifest.digest, by_tag: !is_listed })
     }
@@ -113,8 +139,8 @@ impl Repository {
 
     /// Adds a manifest to the index under the tag that stands for what refers to its subject. Two writers at the same time can take
     /// each other's entry away: registries have no lock.
-    fn list_by_tag(&self, attachment: &Attachment<'_>, manifest: &Manifest) -> Result<(), RegistryError> {
-        let tag = referrers_tag(&attachment.subject);
+    fn list_by_tag(&self, subject: &Digest, referrer: &Referrer) -> Result<(), RegistryError> {
+        let tag = referrers_tag(subject);
         let wrong = |reason: &str| self.host().protocol(&format!("the list under tag {tag}"), reason);
         let mut index = match self.manifest(Wanted::Tag(&tag)) {
             Ok(found) if found.media_type == OCI_INDEX => {
@@ -129,11 +155,11 @@ impl Repository {
         let Some(list) = index.get_mut("manifests").and_then(Value::as_array_mut) else {
             return Err(wrong("it has no list of manifests"));
         };
-        let digest = manifest.digest.to_string();
+        let digest = referrer.digest.to_string();
         if list.iter().any(|one| one.get("digest").and_then(Value::as_str) == Some(&digest)) {
             return Ok(());
         }
-        list.push(attachment.descriptor(manifest));
+        list.push(referrer.descriptor());
         let bytes = json::to_canonical(&index).map_err(|error| wrong(&error.to_string()))?;
         let index = Manifest { digest: Digest::of(&bytes), media_type: OCI_INDEX.to_owned(), bytes };
         self.put_manifest(Wanted::Tag(&tag), &index)

@@ -15,7 +15,7 @@ use crate::error::CommandError;
 use crate::flags::{Copy, Flags};
 use crate::output::{count, line, say};
 use crate::progress::Transfer;
-use crate::registry::{self, Outgoing, OutgoingIndex, Pull, Registries};
+use crate::registry::{self, Outgoing, OutgoingIndex, Pull, Referring, Registries};
 use crate::{environment, signal};
 
 pub(crate) fn copy(flags: &Flags, command: &Copy) -> Result<(), CommandError> {
@@ -25,6 +25,9 @@ pub(crate) fn copy(flags: &Flags, command: &Copy) -> Result<(), CommandError> {
     if command.all && [&from, &to].iter().any(|place| matches!(place, Place::Store { .. })) {
         return Err(CommandError::usage("`--all`: a name of the store is one image, not an index")
             .hint("`--platform` says which image of an index goes to the store"));
+    }
+    if command.referrers && [&from, &to].iter().any(|place| !matches!(place, Place::Registry { .. })) {
+        return Err(CommandError::usage("`--referrers`: both places have to be registries, `docker://NAME`"));
     }
     let transfer = Transfer::new(command.quiet);
     let way = Way { command, registries: &registries, transfer: &transfer };
@@ -101,6 +104,7 @@ impl Way<'_> {
                 transfer: self.transfer,
             };
             self.pushed(name, registry::push(self.registries.get()?, name, &outgoing)?);
+            self.referrers(from, name, &[image.manifest.digest()])?;
         } else {
             let mut names = names(from);
             let mut sink = rebit_image::open_sink(to, &mut names)?;
@@ -122,6 +126,8 @@ impl Way<'_> {
             let holders = holders(from, all.blobs.keys().copied());
             let outgoing = OutgoingIndex { source, all, holders, transfer: self.transfer };
             self.pushed(name, registry::push_index(self.registries.get()?, name, &outgoing)?);
+            let documents = all.below.iter().chain([&all.top]);
+            self.referrers(from, name, &documents.map(|document| document.digest).collect::<Vec<_>>())?;
         } else {
             let mut names = names(from);
             let mut sink = rebit_image::open_sink(to, &mut names)?;
@@ -133,6 +139,20 @@ impl Way<'_> {
             say(format!("an index of {}", count(documents.count() as u64, "manifest", "manifests")));
         }
         line(all.top.digest.to_string())
+    }
+
+    /// What refers to what was copied, where that is wanted.
+    fn referrers(&self, from: &Place, to: &Reference, subjects: &[Digest]) -> Result<(), CommandError> {
+        let Place::Registry { name: from } = from else { return Ok(()) };
+        if !self.command.referrers {
+            return Ok(());
+        }
+        let (registry, transfer) = (self.registries.get()?, self.transfer);
+        let copied = Referring { registry, from, to, transfer }.copy(subjects)?;
+        if !self.command.quiet {
+            say(count(copied as u64, "referrer", "referrers"));
+        }
+        Ok(())
     }
 
     fn pushed(&self, name: &Reference, pushed: Pushed) {

@@ -1,7 +1,7 @@
 //! `rebit inspect`.
 
 use rebit_image::Place;
-use rebit_image::transport::{ImageDocuments, select};
+use rebit_image::transport::{ImageDocuments, select, top};
 
 use super::pull::platform;
 use super::{find, place};
@@ -26,6 +26,9 @@ pub(crate) fn inspect(flags: &Flags, command: &Inspect) -> Result<(), CommandErr
     match command.raw {
         Some(Document::Manifest) => bytes(image.manifest.bytes()),
         Some(Document::Config) => bytes(image.config.bytes()),
+        Some(Document::Index) => {
+            Err(CommandError::usage("`--raw index`: an image of the store is in no index"))
+        }
         None => {
             let names = rebit_image::names_of(&store, &image.digest())?;
             json(&rebit_image::inspect(&session, &image, &names)?)
@@ -39,11 +42,14 @@ fn elsewhere(place: &Place, command: &Inspect) -> Result<(), CommandError> {
     let transfer = Transfer::new(true);
     let platform = platform(command.platform.as_deref())?;
     let source = super::source::open(place, &registries, &transfer)?;
+    if command.raw == Some(Document::Index) {
+        return bytes(&top(&*source).map_err(|error| registries.failure(error))?.bytes);
+    }
     let image = select(&*source, &platform, command.platform.is_none());
     let image: ImageDocuments = image.map_err(|error| registries.failure(error))?;
     match command.raw {
         Some(Document::Manifest) => bytes(image.manifest.bytes()),
         Some(Document::Config) => bytes(image.config.bytes()),
-        None => json(&rebit_image::inspect_documents(&image, &[place.to_string()])?),
+        _ => json(&rebit_image::inspect_documents(&image, &[place.to_string()])?),
     }
 }

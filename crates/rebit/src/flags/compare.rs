@@ -80,7 +80,7 @@ pub(crate) struct Inspect {
     /// The platform to take out of an image index [default: this machine's].
     #[arg(long, value_name = "OS/ARCH")]
     pub(crate) platform: Option<String>,
-    /// Print the manifest's or config's bytes as they are.
+    /// Print the bytes of the manifest, config or index as they are.
     #[arg(long, value_enum, value_name = "DOCUMENT")]
     pub(crate) raw: Option<Document>,
 }
@@ -110,4 +110,6 @@ pub(crate) enum Document {
     Manifest,
     /// The image's config.
     Config,
+    /// What the name stands for where the image is not in the store: an index, or the manifest.
+    Index,
 }

@@ -55,6 +55,9 @@ pub(crate) struct Copy {
     /// Copy an image index as it is, with the images for every platform.
     #[arg(short, long, conflicts_with = "platform")]
     pub(crate) all: bool,
+    /// Copy what refers to the images too, from registry to registry: provenances, signatures, inventories.
+    #[arg(long)]
+    pub(crate) referrers: bool,
     /// Print the digest only.
     #[arg(short, long)]
     pub(crate) quiet: bool,

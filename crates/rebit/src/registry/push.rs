@@ -55,7 +55,12 @@ pub(crate) fn push(
         media_type: media_type.map_or_else(|| OCI_MANIFEST.to_owned(), ToString::to_string),
         bytes: document.bytes().to_vec(),
     };
-    sent(&repository, name, outgoing.transfer, &Sending { blobs: &blobs, open, before: &[], top: &manifest })
+    sent(
+        &repository,
+        name,
+        outgoing.transfer,
+        &Sending { blobs: &blobs, open, before: &[], top: &manifest, tags: &tags_of(name) },
+    )
 }
 
 /// An image index on its way out, with all below it.
@@ -92,18 +97,29 @@ pub(crate) fn push_index(
     };
     let before: Vec<Manifest> = all.below.iter().map(manifest).collect();
     let top = manifest(&all.top);
-    sent(&repository, name, transfer, &Sending { blobs: &blobs, open, before: &before, top: &top })
+    sent(
+        &repository,
+        name,
+        transfer,
+        &Sending { blobs: &blobs, open, before: &before, top: &top, tags: &tags_of(name) },
+    )
+}
+
+/// The tag of a name, if it has one.
+fn tags_of(name: &Reference) -> Vec<String> {
+    name.tag().map(str::to_owned).into_iter().collect()
 }
 
 /// What goes to a repository.
-struct Sending<'a> {
-    blobs: &'a [PushBlob],
-    open: &'a OpenBlob<'a>,
-    before: &'a [Manifest],
-    top: &'a Manifest,
+pub(super) struct Sending<'a> {
+    pub(super) blobs: &'a [PushBlob],
+    pub(super) open: &'a OpenBlob<'a>,
+    pub(super) before: &'a [Manifest],
+    pub(super) top: &'a Manifest,
+    pub(super) tags: &'a [String],
 }
 
-fn sent(
+pub(super) fn sent(
     repository: &Repository,
     name: &Reference,
     transfer: &Transfer,
@@ -113,7 +129,6 @@ fn sent(
         PushEvent::Bytes { blob, count } => transfer.add(&blob.digest, blob.size, count),
         PushEvent::Done { blob, how } => transfer.done(&blob.digest, blob.size, how),
     };
-    let tags: Vec<String> = name.tag().map(str::to_owned).into_iter().collect();
     // A reader that lives for as long as this does.
     let open: &OpenBlob<'_> = &|digest, size| (sending.open)(digest, size);
     let push = Push {
@@ -121,7 +136,7 @@ fn sent(
         open,
         before: sending.before,
         manifest: sending.top,
-        tags: &tags,
+        tags: sending.tags,
         jobs: STREAMS,
         observe: &observe,
     };
@@ -136,7 +151,7 @@ fn sent(
 }
 
 /// Repositories of the registry of `name` among those that have a blob.
-fn same_registry(name: &Reference, holders: Option<&BTreeSet<Reference>>) -> Vec<String> {
+pub(super) fn same_registry(name: &Reference, holders: Option<&BTreeSet<Reference>>) -> Vec<String> {
     let same = holders
         .into_iter()
         .flatten()
