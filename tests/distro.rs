@@ -27,7 +27,7 @@ fn recipe(world: &World, archive: &Archive<'_>, keys: &str) {
     fs::copy(world.path("archive.gpg"), world.path("context/archive.gpg")).unwrap();
 }
 
-fn fails(world: &World, args: &[&str], expected: &str) {
+pub(crate) fn fails(world: &World, args: &[&str], expected: &str) {
     let ended = world.run(args);
     assert_eq!(ended.code, 1, "{}{}", ended.stdout, ended.stderr);
     assert!(ended.stderr.contains(expected), "{expected}: {}", ended.stderr);
@@ -146,7 +146,7 @@ fn what_is_not_what_was_signed_is_refused() {
         bytes.push(0);
         fs::write(&index, bytes).unwrap();
     }
-    fails(&world, &["lock"], "were expected");
+    fails(&world, &["lock"], "it is larger than");
     archive.publish("");
     world.ok(["lock"]);
     let deb = world.path("archive/pool/tool_1.deb");
@@ -248,7 +248,7 @@ fn program(world: &World, kind: &str) -> Option<(String, &'static str)> {
             world.write("context/hello.py", text);
             ("COPY hello.py /\nCMD [\"/hello.py\"]\n".to_owned(), "hello from Python\n")
         }
-        "nodejs18" => {
+        "nodejs18" | "nodejs20" => {
             let text = "require('crypto'); require('undici'); console.log('hello from Node')\n";
             world.write("context/hello.js", text);
             ("COPY hello.js /\nCMD [\"/hello.js\"]\n".to_owned(), "hello from Node\n")
@@ -285,26 +285,30 @@ fn shells(world: &World, image: &str) -> Vec<String> {
     found.stdout.lines().map(str::to_owned).collect()
 }
 
-#[test]
-fn ready_recipes_run_programs_of_their_kind_and_have_no_shell() {
-    // D-41
-    let world = World::new();
-    if !is_root() {
-        return;
-    }
-    let kinds = ["static", "base", "cc", "python3", "java17", "nodejs18"];
+/// The ready recipes of a suite, pinned, in `rebit.toml` and beside the Dockerfile; `None` when they cannot be pinned here.
+fn ready(world: &World, suite: &str, kinds: &[&str], tags: &[&str]) -> Option<()> {
     let mut text = String::new();
     for kind in kinds {
-        for tag in ["latest", "nonroot", "debug", "debug-nonroot"] {
-            text.push_str(&world.ok(["image", "recipes", &format!("distroless/{kind}:{tag}")]));
+        for tag in tags {
+            let name = format!("distroless/{kind}:{tag}");
+            text.push_str(&world.ok(["image", "recipes", "--suite", suite, &name]));
         }
     }
     world.write("rebit.toml", &text);
     world.write("context/rebit.toml", &text);
-    if !locks(&world, "rebit.toml") {
-        return;
+    if !locks(world, "rebit.toml") {
+        return None;
     }
     fs::copy(world.path("rebit.lock"), world.path("context/rebit.lock")).unwrap();
+    Some(())
+}
+
+fn recipes_work(suite: &str, kinds: [&str; 6]) {
+    let world = World::new();
+    if !is_root() || ready(&world, suite, &kinds, &["latest", "nonroot", "debug", "debug-nonroot"]).is_none()
+    {
+        return;
+    }
     let built = world.ok(["image", "build", "--json"]);
     let built: serde_json::Value = serde_json::from_str(&built).unwrap();
     assert_eq!(built.as_array().unwrap().len(), 24);
@@ -330,5 +334,44 @@ fn ready_recipes_run_programs_of_their_kind_and_have_no_shell() {
         let debug = format!("distroless/{kind}:debug-nonroot");
         let said = world.ok(["run", "--entrypoint", "/busybox/sh", &debug, "-c", "id -u; ls /busybox/sh"]);
         assert_eq!(said, "65532\n/busybox/sh\n", "{debug}");
+    }
+}
+
+#[test]
+fn ready_recipes_of_bookworm_run_programs_of_their_kind_and_have_no_shell() {
+    // D-41
+    recipes_work("bookworm", ["static", "base", "cc", "python3", "java17", "nodejs18"]);
+}
+
+#[test]
+fn ready_recipes_of_trixie_run_programs_of_their_kind_and_have_no_shell() {
+    // D-41
+    recipes_work("trixie", ["static", "base", "cc", "python3", "java21", "nodejs20"]);
+}
+
+#[test]
+fn ready_recipes_serve_other_platforms() {
+    // D-41, D-42
+    let world = World::new();
+    let kinds = ["static", "base", "cc", "python3", "java17", "nodejs18"];
+    if !is_root() || ready(&world, "bookworm", &kinds, &["latest"]).is_none() {
+        return;
+    }
+    world.ok(["image", "build", "--platform=linux/arm64", "-q"]);
+    for kind in kinds {
+        let image = format!("distroless/{kind}");
+        let config = world.ok(["inspect", "--raw", "config", &image]);
+        assert!(config.contains(r#""architecture":"arm64""#) && !config.contains("amd64"), "{config}");
+    }
+    // Where programs of the other machine run at all, these do.
+    world.write("context/hello.py", "import ssl, platform\nprint('hello from', platform.machine())\n");
+    let text = "FROM --platform=linux/arm64 distroless/python3\nCOPY hello.py /\nCMD [\"/hello.py\"]\n";
+    world.write("context/Dockerfile", text);
+    world.ok(["build", "--platform=linux/arm64", "-t", "program", "context"]);
+    let ran = world.run(["run", "program"]);
+    if ran.code == 0 {
+        assert_eq!(ran.stdout, "hello from aarch64\n");
+    } else {
+        crate::support::skip(&format!("needs an emulator: {}", ran.stderr));
     }
 }

@@ -6,6 +6,7 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 mod applications;
+mod archives;
 mod build;
 mod caches;
 mod calculator;

@@ -3,7 +3,7 @@
 use std::fs;
 use std::io::Write as _;
 use std::path::PathBuf;
-use std::process::Command;
+use std::process::{Command, Stdio};
 
 use rebit_oci::Digest;
 
@@ -17,9 +17,7 @@ pub(crate) struct Archive<'a> {
 
 impl Drop for Archive<'_> {
     fn drop(&mut self) {
-        // gpg leaves an agent behind.
-        let _ended =
-            Command::new("gpgconf").args(["--homedir"]).arg(self.home()).args(["--kill", "all"]).status();
+        self.end_agent();
     }
 }
 
@@ -30,11 +28,36 @@ impl<'a> Archive<'a> {
             return None;
         }
         let archive = Self { world, name };
-        fs::create_dir_all(archive.home()).unwrap();
-        fs::set_permissions(archive.home(), std::os::unix::fs::PermissionsExt::from_mode(0o700)).unwrap();
-        archive.gpg(&["--quick-generate-key", "archive", "ed25519", "sign", "never"]);
-        archive.gpg(&["--output", &format!("{name}.gpg"), "--export"]);
+        archive.new_key("never");
         Some(archive)
+    }
+
+    /// Makes a key that signs from now on, and counts for so long.
+    pub(crate) fn new_key(&self, expires: &str) {
+        let home = self.home();
+        if home.exists() {
+            self.end_agent();
+            fs::remove_dir_all(&home).unwrap();
+        }
+        fs::create_dir_all(&home).unwrap();
+        fs::set_permissions(&home, std::os::unix::fs::PermissionsExt::from_mode(0o700)).unwrap();
+        self.gpg(&["--quick-generate-key", "archive", "ed25519", "sign", expires]);
+        self.gpg(&["--output", &format!("{}.gpg", self.name), "--export"]);
+    }
+
+    /// The fingerprint of the key.
+    pub(crate) fn fingerprint(&self) -> String {
+        let mut gpg = Command::new("gpg");
+        gpg.args(["--batch", "--with-colons", "--homedir"]).arg(self.home()).arg("--list-keys");
+        let listed = ended(&mut gpg).stdout;
+        let line = listed.lines().find(|line| line.starts_with("fpr:")).unwrap();
+        line.split(':').nth(9).unwrap().to_owned()
+    }
+
+    /// gpg leaves an agent behind.
+    fn end_agent(&self) {
+        let _ended =
+            Command::new("gpgconf").arg("--homedir").arg(self.home()).args(["--kill", "all"]).status();
     }
 
     fn home(&self) -> PathBuf {
@@ -91,6 +114,45 @@ impl<'a> Archive<'a> {
 
     /// Writes and signs the indexes of what is in the archive. `fields` are further lines of the Release file.
     pub(crate) fn publish(&self, fields: &str) {
+        self.publish_as("test", fields, None);
+    }
+
+    /// As [`Archive::publish`], as another suite, and with indexes that a program like `xz -c` makes of their text and that are called by
+    /// the end of its name.
+    pub(crate) fn publish_as(&self, suite: &str, fields: &str, compressed: Option<(&[&str], &str)>) {
+        let packages = self.packages();
+        let (index, end) = match compressed {
+            Some((program, end)) => (piped(program, packages.as_bytes()), end),
+            None => {
+                let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+                encoder.write_all(packages.as_bytes()).unwrap();
+                (encoder.finish().unwrap(), ".gz")
+            }
+        };
+        let date = match fields.contains("Date:") {
+            true => String::new(),
+            false => {
+                let mut date = Command::new("date");
+                ended(date.args(["-u", "+Date: %a, %d %b %Y %H:%M:%S UTC"]).env("LC_ALL", "C")).stdout
+            }
+        };
+        let mut release = format!("Suite: {suite}\nCodename: {suite}\n{date}{fields}SHA256:\n");
+        for architecture in ["amd64", "arm64"] {
+            let directory = format!("main/binary-{architecture}");
+            let digest = Digest::of(&index).hex();
+            release.push_str(&format!(" {digest} {} {directory}/Packages{end}\n", index.len()));
+            for path in [format!("Packages{end}"), format!("by-hash/SHA256/{digest}")] {
+                self.world.write(&format!("{}/dists/{suite}/{directory}/{path}", self.name), &index);
+            }
+        }
+        self.world.write(&format!("{}/dists/{suite}/Release", self.name), release);
+        let path = |name: &str| format!("{}/dists/{suite}/{name}", self.name);
+        self.gpg(&["--output", &path("InRelease"), "--clear-sign", &path("Release")]);
+        self.gpg(&["--output", &path("Release.gpg"), "--armor", "--detach-sign", &path("Release")]);
+    }
+
+    /// The index of what is in the pool.
+    fn packages(&self) -> String {
         let mut packages = String::new();
         let pool = self.world.path(&format!("{}/pool", self.name));
         let mut files: Vec<PathBuf> =
@@ -106,19 +168,18 @@ impl<'a> Archive<'a> {
                 content.len()
             ));
         }
-        let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
-        encoder.write_all(packages.as_bytes()).unwrap();
-        let index = encoder.finish().unwrap();
-        let date =
-            ended(Command::new("date").args(["-u", "+%a, %d %b %Y %H:%M:%S UTC"]).env("LC_ALL", "C")).stdout;
-        let mut release = format!("Suite: test\nCodename: test\nDate: {}\n{fields}SHA256:\n", date.trim());
-        for architecture in ["amd64", "arm64"] {
-            let path = format!("main/binary-{architecture}/Packages.gz");
-            release.push_str(&format!(" {} {} {path}\n", Digest::of(&index).hex(), index.len()));
-            self.world.write(&format!("{}/dists/test/{path}", self.name), &index);
-        }
-        self.world.write("Release", release);
-        let signed = format!("{}/dists/test/InRelease", self.name);
-        self.gpg(&["--output", &signed, "--clear-sign", "Release"]);
+        packages
     }
+}
+
+/// What a program makes of a text.
+fn piped(program: &[&str], text: &[u8]) -> Vec<u8> {
+    let mut child = Command::new(program[0])
+        .args(&program[1..])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    child.stdin.take().unwrap().write_all(text).unwrap();
+    child.wait_with_output().unwrap().stdout
 }

@@ -1,41 +1,34 @@
-//! From the archives to pins, and from pins to package files in the store.
+//! What comes from outside: by its digest, or small and to be verified.
 
 use std::collections::BTreeSet;
 use std::fs::File;
-use std::io::{BufReader, Read as _};
-use std::path::Path;
+use std::io::Read as _;
+use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex};
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::SystemTime;
 
-use rebit_layer::codec::decode::{self, DecodeLimits};
 use rebit_oci::encode::Preimage;
 use rebit_oci::{CacheKey, Digest};
 use rebit_store::Session;
 
-use crate::lock::{LockedArchive, LockedImage, LockedPackage};
-use crate::package::{Package, Universe};
-use crate::recipe::{Recipe, Variant};
-use crate::relation::Relation;
-use crate::release::{Release, split_clear_signed};
-use crate::solve::{Request, solve};
-use crate::sources::{SignedBy, Source, Wanted, select};
+use crate::lock::{LockedImage, LockedPackage};
+use crate::recipe::Recipe;
+use crate::snapshot;
+use crate::sources::SignedBy;
 use crate::{DistroError, HostError};
 
 /// Largest Release file.
 const MAX_RELEASE: u64 = 16 << 20;
-/// Most bytes of an index when it is decompressed.
-const MAX_INDEX: u64 = 2 << 30;
 /// How many package files are fetched at the same time.
 const FETCHERS: usize = 4;
 
 /// What the machine does for this crate.
 pub trait Host: Sync {
-    /// Gets what a URL leads to into an empty file.
+    /// Gets what a URL leads to into an empty file: at most `limit` bytes.
     ///
     /// # Errors
-    /// When there is no whole answer.
-    fn fetch(&self, url: &str, into: &mut File) -> Result<(), HostError>;
+    /// When there is no whole answer, or a longer one.
+    fn fetch(&self, url: &str, limit: u64, into: &mut File) -> Result<(), HostError>;
 
     /// Checks a detached, armored or binary signature of `text`; returns the fingerprints of the trusted keys that made it.
     ///
@@ -70,45 +63,26 @@ impl std::fmt::Debug for Archives<'_> {
     }
 }
 
-/// What was read of archives, for the next image.
-#[derive(Debug, Default)]
-pub struct Indexes {
-    known: Vec<(IndexesKey, Arc<Read>)>,
-}
-
-/// What some archives have.
-#[derive(Debug)]
-struct Read {
-    universe: Universe,
-    archives: Vec<LockedArchive>,
-}
-
-#[derive(Debug, PartialEq, Eq)]
-struct IndexesKey {
-    sources: Vec<Source>,
-    architecture: String,
-    keyrings: Vec<std::path::PathBuf>,
-}
-
 impl<'a> Archives<'a> {
-    fn host(&self, url: &str) -> Result<&'a dyn Host, DistroError> {
+    pub(crate) fn host(&self, url: &str) -> Result<&'a dyn Host, DistroError> {
         self.host.ok_or_else(|| DistroError::Offline { url: url.to_owned() })
     }
 
-    fn download(&self, url: &str) -> Result<(rebit_store::ScratchDir, File), DistroError> {
+    fn download(&self, url: &str, limit: u64) -> Result<(rebit_store::ScratchDir, File), DistroError> {
         let host = self.host(url)?;
         let scratch = self.session.scratch_dir("deb")?;
         let path = scratch.path().join("body");
         let failed = |source| DistroError::Io { path: path.display().to_string(), source };
         let mut file = File::options().read(true).write(true).create_new(true).open(&path).map_err(failed)?;
-        host.fetch(url, &mut file).map_err(|source| DistroError::Fetch { url: url.to_owned(), source })?;
+        host.fetch(url, limit, &mut file)
+            .map_err(|source| DistroError::Fetch { url: url.to_owned(), source })?;
         std::io::Seek::rewind(&mut file).map_err(failed)?;
         Ok((scratch, file))
     }
 
     /// A small file that nothing is known of before.
-    fn text(&self, url: &str) -> Result<Vec<u8>, DistroError> {
-        let (_scratch, file) = self.download(url)?;
+    pub(crate) fn text(&self, url: &str) -> Result<Vec<u8>, DistroError> {
+        let (_scratch, file) = self.download(url, MAX_RELEASE)?;
         let mut text = Vec::new();
         let read = file.take(MAX_RELEASE + 1).read_to_end(&mut text);
         read.map_err(|source| DistroError::Io { path: url.to_owned(), source })?;
@@ -119,12 +93,24 @@ impl<'a> Archives<'a> {
         Ok(text)
     }
 
-    /// Sees to it that the store has a file whose digest is known.
-    fn blob(&self, url: &str, expected: &Digest, expected_size: u64) -> Result<(), DistroError> {
-        if self.session.stat_blob(expected)?.is_some_and(|stat| stat.size == expected_size) {
+    /// Sees to it that the store has a file whose digest is known, from the first of some addresses that has it.
+    pub(crate) fn blob(&self, urls: &[String], expected: &Digest, size: u64) -> Result<(), DistroError> {
+        if self.session.stat_blob(expected)?.is_some_and(|stat| stat.size == size) {
             return Ok(());
         }
-        let (_scratch, mut file) = self.download(url)?;
+        let mut first = None;
+        for url in urls {
+            match self.download_blob(url, expected, size) {
+                Ok(()) => return Ok(()),
+                // What the first one says is what people can do something about.
+                Err(error) => first.get_or_insert(error),
+            };
+        }
+        Err(first.unwrap_or_else(|| DistroError::Offline { url: expected.to_string() }))
+    }
+
+    fn download_blob(&self, url: &str, expected: &Digest, expected_size: u64) -> Result<(), DistroError> {
+        let (_scratch, mut file) = self.download(url, expected_size)?;
         let (found, _, size) = self.session.put_blob_reader(&mut file, &[])?;
         if (found, size) != (*expected, expected_size) {
             let (url, expected) = (url.to_owned(), *expected);
@@ -133,148 +119,12 @@ impl<'a> Archives<'a> {
         Ok(())
     }
 
-    /// The verified Release file of a source, and who signed it.
-    fn release(
-        &self,
-        source: &Source,
-        keyrings: &[std::path::PathBuf],
-    ) -> Result<(Release, Vec<String>), DistroError> {
-        let suite = source.suite.trim_end_matches('/');
-        let base = format!("{}/dists/{suite}", source.uri);
-        let url = format!("{base}/InRelease");
-        let host = self.host(&url)?;
-        let (text, signature, url) = match self.text(&url) {
-            Ok(text) => {
-                let (text, signature) = split_clear_signed(&text, &url)?;
-                (text, signature, url)
-            }
-            // Old archives have the signature in a file of its own.
-            Err(error) => {
-                let (url, signature) = (format!("{base}/Release"), format!("{base}/Release.gpg"));
-                match (self.text(&url), self.text(&signature)) {
-                    (Ok(text), Ok(signature)) => (text, signature, url),
-                    _ => return Err(error),
-                }
-            }
-        };
-        let signers = host
-            .verify(&text, &signature, &source.signed_by, keyrings)
-            .map_err(|source| DistroError::Signature { url: url.clone(), source })?;
-        let now = self.now.duration_since(UNIX_EPOCH).map_or(0, |age| age.as_secs());
-        let now = i64::try_from(now).unwrap_or(i64::MAX);
-        Ok((Release::parse(&text, suite, &url, now)?, signers))
-    }
-
-    /// Adds the packages of a source.
-    fn index(
-        &self,
-        universe: &mut Universe,
-        source: &Source,
-        release: &Release,
-        number: usize,
-    ) -> Result<Vec<String>, DistroError> {
-        let mut components = Vec::new();
-        for component in &source.components {
-            let Some((path, digest, size)) = release.packages(component, universe.architecture()) else {
-                continue;
-            };
-            let url = format!("{}/dists/{}/{path}", source.uri, source.suite);
-            self.blob(&url, &digest, size)?;
-            let (reader, _) = self.session.open_blob(&digest)?;
-            let limits = DecodeLimits { output: MAX_INDEX, ..DecodeLimits::default() };
-            let plain = decode::open(reader, limits)
-                .map_err(|source| DistroError::Io { path: url.clone(), source })?;
-            universe.add(BufReader::with_capacity(1 << 20, plain), number, &url)?;
-            components.push(component.clone());
-        }
-        if components.is_empty() {
-            let what = source.components.join(", ");
-            let reason = format!("it has no index of {what} for {}", universe.architecture());
-            let url = format!("{}/dists/{}", source.uri, source.suite);
-            return Err(DistroError::Release { url, reason });
-        }
-        Ok(components)
-    }
-
-    /// What the archives of these sources have, read once for all images that have them in common.
-    fn read(&self, indexes: &mut Indexes, key: IndexesKey) -> Result<Arc<Read>, DistroError> {
-        if let Some((_, known)) = indexes.known.iter().find(|(known, _)| *known == key) {
-            return Ok(Arc::clone(known));
-        }
-        let mut universe = Universe::new(&key.architecture);
-        let mut archives = Vec::new();
-        for source in &key.sources {
-            if let Some(host) = self.host {
-                host.say(&format!("reading {} {}", source.uri, source.suite));
-            }
-            let (release, signers) = self.release(source, &key.keyrings)?;
-            let components = self.index(&mut universe, source, &release, archives.len())?;
-            let (uri, suite) = (source.uri.clone(), source.suite.clone());
-            let (date, release) = (release.date, release.digest);
-            archives.push(LockedArchive { uri, suite, components, date, release, signers });
-        }
-        let read = Arc::new(Read { universe: universe.finish(), archives });
-        indexes.known.push((key, Arc::clone(&read)));
-        Ok(read)
-    }
-
-    /// Finds the packages that a recipe means now. `sources` are those of the machine, `directory` is that of the recipe's file; what
-    /// was read of archives stays in `indexes`.
-    ///
-    /// # Errors
-    /// [`DistroError`] where the archives cannot be had or believed, or have no packages that go together.
-    pub fn lock(
-        &self,
-        recipe: &Recipe,
-        architecture: &str,
-        sources: &[Source],
-        directory: &Path,
-        indexes: &mut Indexes,
-    ) -> Result<LockedImage, DistroError> {
-        let architecture = recipe.architecture.as_deref().unwrap_or(architecture);
-        let suites = recipe.suites();
-        let wanted = Wanted {
-            suites: &suites,
-            components: &recipe.components,
-            architecture,
-            mirror: recipe.mirror.as_deref(),
-        };
-        let key = IndexesKey {
-            sources: select(sources, &wanted)?,
-            architecture: architecture.to_owned(),
-            keyrings: recipe.keyrings.iter().map(|path| directory.join(path)).collect(),
-        };
-        for source in &key.sources {
-            // What is in the lock is for everybody to read.
-            let authority =
-                source.uri.split_once("://").map_or("", |(_, rest)| rest.split('/').next().unwrap_or(""));
-            if authority.contains('@') {
-                let reason = format!(
-                    "the address of the suite `{}` has credentials, and pins would keep them",
-                    source.suite
-                );
-                return Err(DistroError::Configuration {
-                    file: "the sources of packages".to_owned(),
-                    reason,
-                });
-            }
-        }
-        let read = self.read(indexes, key)?;
-        let Read { universe, archives } = &*read;
-        let packages = solve(universe, &request(recipe, universe)?)?.into_iter().map(pin).collect();
-        Ok(LockedImage {
-            inputs: recipe.inputs(architecture),
-            architecture: architecture.to_owned(),
-            archives: archives.clone(),
-            packages,
-        })
-    }
-
-    /// Sees to it that the store has every package file of an image, and keeps them for as long as builds use them.
+    /// Sees to it that the store has every package file of an image, and keeps them for as long as builds use them. What an archive has
+    /// no more is taken from the recipe's `fallback`.
     ///
     /// # Errors
     /// [`DistroError`].
-    pub fn fetch(&self, image: &LockedImage) -> Result<(), DistroError> {
+    pub fn fetch(&self, image: &LockedImage, recipe: &Recipe) -> Result<(), DistroError> {
         let key = downloads_key(image);
         if self.session.get_record(&key, self.now)?.is_some() {
             return Ok(());
@@ -298,7 +148,8 @@ impl<'a> Archives<'a> {
                 scope.spawn(|| {
                     while lock().is_none() {
                         let Some(package) = missing.get(next.fetch_add(1, Ordering::Relaxed)) else { return };
-                        if let Err(error) = self.blob(&url(image, package), &package.sha256, package.size) {
+                        let urls = urls(image, package, recipe);
+                        if let Err(error) = self.blob(&urls, &package.sha256, package.size) {
                             lock().get_or_insert(error);
                         }
                     }
@@ -324,42 +175,9 @@ fn downloads_key(image: &LockedImage) -> CacheKey {
     preimage.key()
 }
 
-fn url(image: &LockedImage, package: &LockedPackage) -> String {
-    let uri = image.archives.get(package.archive).map_or("", |archive| &archive.uri);
-    format!("{uri}/{}", package.file)
-}
-
-fn pin(package: &Package) -> LockedPackage {
-    LockedPackage {
-        name: package.name.clone(),
-        version: package.version.to_string(),
-        architecture: package.architecture.clone(),
-        size: package.size,
-        sha256: package.sha256,
-        archive: package.archive,
-        file: package.file.clone(),
-    }
-}
-
-/// What a recipe asks for; a system has what no system can do without, and a package manager.
-fn request(recipe: &Recipe, universe: &Universe) -> Result<Request, DistroError> {
-    let wrong = |reason| DistroError::Recipe { file: crate::recipe::FILE_NAME.to_owned(), reason };
-    let mut packages = recipe.wanted().map_err(wrong)?;
-    if recipe.variant == Variant::Minbase {
-        let base: BTreeSet<&str> =
-            universe.iter().filter(|p| p.essential || p.required).map(|p| p.name.as_str()).collect();
-        let plain = |name: &str| Relation {
-            name: name.to_owned(),
-            qualifier: None,
-            version: None,
-            architectures: Vec::new(),
-        };
-        let known: BTreeSet<String> = packages.iter().map(|relation| relation.name.clone()).collect();
-        // `/usr` is merged from the start, so the package that would do it, with Perl and all, is not needed.
-        let merged = universe.named("usr-is-merged").next().map(|_| "usr-is-merged");
-        let more = base.into_iter().chain(["apt"]).chain(merged);
-        packages
-            .extend(more.filter(|name| !known.contains(*name) && !recipe.exclude.contains(*name)).map(plain));
-    }
-    Ok(Request { packages, exclude: recipe.exclude.clone(), dependencies: recipe.dependencies() })
+/// Where a package file may be: in its archive, and where that has dropped it.
+fn urls(image: &LockedImage, package: &LockedPackage, recipe: &Recipe) -> Vec<String> {
+    let Some(archive) = image.archives.get(package.archive) else { return Vec::new() };
+    let others = recipe.fallback.iter().map(|text| snapshot::address(text, archive));
+    std::iter::once(archive.uri.clone()).chain(others).map(|uri| format!("{uri}/{}", package.file)).collect()
 }

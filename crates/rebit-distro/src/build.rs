@@ -28,6 +28,8 @@ const BUNDLE_VARIABLE: (&str, &str) = ("SSL_CERT_FILE", "/etc/ssl/certs/ca-certi
 pub struct Order<'a> {
     /// Its name.
     pub name: &'a Reference,
+    /// Whether it gets that name in the store.
+    pub named: bool,
     /// Its recipe.
     pub recipe: &'a Recipe,
     /// Its pins.
@@ -58,17 +60,17 @@ struct Record {
 }
 
 impl Archives<'_> {
-    /// Makes an image of pinned packages, and gives it its name. One that was made of the same things before is taken as it is.
+    /// Makes an image of pinned packages, and gives it its name if it is to have it. One that was made of the same things before is taken as it is.
     ///
     /// # Errors
     /// [`DistroError`].
     pub fn build(&self, order: &Order<'_>, scripts: &dyn Scripts) -> Result<Made, DistroError> {
         let contents = order.recipe.read_sources(order.directory)?;
         let key = key(order, &contents);
-        if let Some(image) = self.known(order.name, &key)? {
+        if let Some(image) = self.known(order, &key)? {
             return Ok(Made { image, known: true, normalised: Vec::new() });
         }
-        self.fetch(order.pins)?;
+        self.fetch(order.pins, order.recipe)?;
         let mut packages = Vec::new();
         for package in &order.pins.packages {
             let deb = deb::unpack(self.session, &package.sha256, &package.name, self.now)?;
@@ -79,7 +81,7 @@ impl Archives<'_> {
         finish::files(&mut editor, order.recipe, &contents)?;
         editor.tree.set_mtimes(order.epoch);
         let options = self.options(order, &editor)?;
-        let names = std::slice::from_ref(order.name);
+        let names = if order.named { std::slice::from_ref(order.name) } else { &[] };
         let image = put_rootfs(self.session, editor.tree, CREATED_BY, names, &options)?;
         let record = Record { digest: image.digest(), root: image.root };
         let payload = json::to_canonical(&record).unwrap_or_else(|_| unreachable!("two digests are JSON"));
@@ -87,16 +89,18 @@ impl Archives<'_> {
         Ok(Made { image, known: false, normalised })
     }
 
-    /// The image that was made under this key; it has the name afterwards.
-    fn known(&self, name: &Reference, key: &CacheKey) -> Result<Option<StoredImage>, DistroError> {
+    /// The image that was made under this key; it has its name afterwards.
+    fn known(&self, order: &Order<'_>, key: &CacheKey) -> Result<Option<StoredImage>, DistroError> {
         let Some(payload) = self.session.get_record(key, self.now)? else { return Ok(None) };
         let Ok(record) = serde_json::from_slice::<Record>(&payload) else { return Ok(None) };
-        let full = name.to_string();
-        let named = self.session.store().get_ref(&full)?;
-        if named.is_none_or(|found| (found.digest, found.root) != (record.digest, record.root)) {
-            self.session.set_ref(&full, &record.digest, &record.root, self.now)?;
+        if order.named {
+            let full = order.name.to_string();
+            let named = self.session.store().get_ref(&full)?;
+            if named.is_none_or(|found| (found.digest, found.root) != (record.digest, record.root)) {
+                self.session.set_ref(&full, &record.digest, &record.root, self.now)?;
+            }
         }
-        Ok(rebit_image::find(self.session, name)?)
+        Ok(Some(rebit_image::open(self.session, &record.digest, record.root)?))
     }
 
     fn tree<'s>(
@@ -267,10 +271,12 @@ mod tests {
         let (name, recipe) = recipes.iter().next().unwrap();
         let directory = Path::new("/nonexistent");
         let compression = Compression::Gzip;
-        let order = Order { name, recipe, pins: &pins, directory, epoch, compression };
+        let order = Order { name, named: false, recipe, pins: &pins, directory, epoch, compression };
         let archives = Archives { session: &session, host: None, now: SystemTime::UNIX_EPOCH };
         let made = archives.build(&order, &Nothing).unwrap();
-        let again = archives.build(&order, &Nothing).unwrap();
+        assert!(session.store().refs().unwrap().is_empty());
+        let again = archives.build(&Order { named: true, ..order }, &Nothing).unwrap();
+        assert_eq!(session.store().refs().unwrap().len(), 1);
         assert!(!made.known && again.known && again.image.digest() == made.image.digest());
         made.image.digest().to_string()
     }

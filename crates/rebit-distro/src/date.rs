@@ -27,9 +27,43 @@ pub fn parse(text: &str) -> Option<i64> {
     Some(days * 86_400 + of_day)
 }
 
+/// Writes seconds since 1970 as `20260509T100000Z`.
+#[must_use]
+pub fn compact(time: i64) -> String {
+    let (days, of_day) = (time.div_euclid(86_400) + 719_468, time.rem_euclid(86_400));
+    // Four hundred years have 146 097 days; years begin in March here too.
+    let (era, of_era) = (days.div_euclid(146_097), days.rem_euclid(146_097));
+    let year = (of_era - of_era / 1_460 + of_era / 36_524 - of_era / 146_096) / 365;
+    let of_year = of_era - (365 * year + year / 4 - year / 100);
+    let (shifted, year) = ((5 * of_year + 2) / 153, era * 400 + year);
+    let day = of_year - (153 * shifted + 2) / 5 + 1;
+    let (month, year) = if shifted < 10 { (shifted + 3, year) } else { (shifted - 9, year + 1) };
+    let (hour, minute, second) = (of_day / 3600, of_day / 60 % 60, of_day % 60);
+    format!("{year:04}{month:02}{day:02}T{hour:02}{minute:02}{second:02}Z")
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn times_are_written() {
+        for (text, expected) in [
+            ("Thu, 01 Jan 1970 00:00:00 UTC", "19700101T000000Z"),
+            ("29 Feb 2000 23:59:59 GMT", "20000229T235959Z"),
+            ("Sat,  1 Mar 2025  1:02:03 +0000", "20250301T010203Z"),
+            ("31 Dec 2026 12:00:00 UTC", "20261231T120000Z"),
+        ] {
+            assert_eq!(compact(parse(text).unwrap()), expected);
+        }
+        // Every day of four hundred years is its own.
+        for day in 0..146_097_i64 {
+            let text = compact(day * 86_400);
+            let (date, month) = (&text[6..8], text[4..6].parse::<usize>().unwrap());
+            let back = format!("{date} {} {} 00:00:00 UTC", MONTHS[month - 1], &text[..4]);
+            assert_eq!(parse(&back), Some(day * 86_400), "{text}");
+        }
+    }
 
     #[test]
     fn times_are_read() {

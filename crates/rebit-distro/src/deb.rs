@@ -5,7 +5,7 @@ use std::time::SystemTime;
 
 use rebit_layer::codec::decode::{self, DecodeLimits};
 use rebit_layer::tar::read::Limits;
-use rebit_layer::{Kind, ReadOptions, Tree, TreePath, read_layer};
+use rebit_layer::{Kind, Node, ReadOptions, Tree, TreePath, read_layer};
 use rebit_oci::encode::Preimage;
 use rebit_oci::object::ObjectSource as _;
 use rebit_oci::{CacheKey, Digest, TreeId, json};
@@ -126,7 +126,13 @@ fn tree(
     let mut plain = decode::open(content, decode).map_err(|source| ArError::Io { source })?;
     let options = ReadOptions { limits, ..ReadOptions::archive() };
     let read = read_layer(&mut plain, &Tree::new(), session, &options);
-    Ok(read.map_err(|source| DebError::Archive { member: name.to_owned(), source: Box::new(source) })?.tree)
+    let read =
+        read.map_err(|source| DebError::Archive { member: name.to_owned(), source: Box::new(source) })?;
+    let is_device = |node: &Node| matches!(node.kind, Kind::CharDevice { .. } | Kind::BlockDevice { .. });
+    if let Some((path, _)) = read.tree.iter().find(|(_, node)| is_device(node)) {
+        return Err(DebError::Device { path: path.to_string() });
+    }
+    Ok(read.tree)
 }
 
 impl Deb {
@@ -153,6 +159,7 @@ pub(crate) fn read_file(tree: &Tree, path: &str, session: &Session) -> Result<Op
 #[cfg(test)]
 pub(crate) mod tests {
     use std::io::Write as _;
+    use std::path::Path;
 
     use rebit_store::{Store, StoreOptions};
     use tempfile::TempDir;
@@ -232,5 +239,121 @@ pub(crate) mod tests {
         let cut = control.get(..control.len() / 2).unwrap();
         check(&[("debian-binary", b"2.0\n"), ("control.tar.xz", cut)], "control.tar.xz");
         assert!(read(&mut &b"no"[..], &session).is_err());
+    }
+
+    #[test]
+    fn members_come_in_every_compression() {
+        let (_directory, session) = lab();
+        let (control, data) = (tar(&[("control", b"Package: a\n")]), tar(&[("usr/x", b"y")]));
+        let gzip = |bytes: &[u8]| {
+            let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+            encoder.write_all(bytes).unwrap();
+            encoder.finish().unwrap()
+        };
+        let zstd = |bytes: &[u8]| zstd::encode_all(bytes, 1).unwrap();
+        type Compress<'a> = &'a dyn Fn(&[u8]) -> Vec<u8>;
+        let forms: [(&str, Compress<'_>); 4] =
+            [(".xz", &xz), (".gz", &gzip), (".zst", &zstd), ("", &|bytes: &[u8]| bytes.to_vec())];
+        for (end, compress) in forms {
+            let file = write(&[
+                ("debian-binary", b"2.0\n"),
+                (&format!("control.tar{end}"), &compress(&control)),
+                (&format!("data.tar{end}"), &compress(&data)),
+            ]);
+            let found = read(&mut &*file, &session).unwrap();
+            assert_eq!(read_file(&found.data, "usr/x", &session).unwrap().unwrap(), b"y", "{end}");
+        }
+        // More comes out than went in.
+        let bomb = zstd(&vec![0; 64 << 20]);
+        let file = write(&[("debian-binary", b"2.0\n"), ("control.tar.zst", &bomb)]);
+        assert!(read(&mut &*file, &session).unwrap_err().to_string().contains("control.tar.zst"));
+    }
+
+    /// A tar of one entry of a kind, whose name is written as it is.
+    fn odd(kind: tar::EntryType, name: &str, link: &str) -> Vec<u8> {
+        let mut builder = tar::Builder::new(Vec::new());
+        let mut header = tar::Header::new_gnu();
+        header.as_old_mut().name[..name.len()].copy_from_slice(name.as_bytes());
+        header.as_old_mut().linkname[..link.len()].copy_from_slice(link.as_bytes());
+        header.set_entry_type(kind);
+        header.set_mode(0o644);
+        header.set_uid(0);
+        header.set_gid(0);
+        header.set_mtime(0);
+        header.set_size(0);
+        if kind.is_character_special() || kind.is_block_special() {
+            header.set_device_major(1).unwrap();
+            header.set_device_minor(3).unwrap();
+        }
+        header.set_cksum();
+        builder.append(&header, &b""[..]).unwrap();
+        builder.into_inner().unwrap()
+    }
+
+    #[test]
+    fn a_hostile_package_reaches_nothing_outside() {
+        use tar::EntryType as T;
+        let (_directory, session) = lab();
+        let control = tar(&[("control", b"Package: a\n")]);
+        let unpacked = |data: &[u8]| {
+            let members: [(&str, &[u8]); 3] =
+                [("debian-binary", b"2.0\n"), ("control.tar", &control), ("data.tar", data)];
+            read(&mut &*write(&members), &session)
+        };
+        for (data, expected) in [
+            (odd(T::Regular, "../x", ""), "data.tar cannot be read"),
+            (odd(T::Regular, "usr/../../x", ""), "data.tar cannot be read"),
+            (odd(T::Link, "usr/x", "../../etc/passwd"), "data.tar cannot be read"),
+            (odd(T::Link, "usr/x", "/etc/passwd"), "data.tar cannot be read"),
+            (odd(T::Char, "dev/null", ""), "has the device `/dev/null`"),
+            (odd(T::Block, "dev/sda", ""), "has the device `/dev/sda`"),
+        ] {
+            let error = unpacked(&data).map(|deb| deb.data.iter().count()).unwrap_err();
+            assert!(error.to_string().contains(expected), "{error}: {error:?}");
+        }
+        // From the root on is from the image's root on.
+        let absolute = unpacked(&odd(T::Regular, "/etc/x", "")).unwrap();
+        assert!(absolute.data.contains(&TreePath::parse("etc/x").unwrap()));
+        // A path through a link goes where the link leads inside the image, and never out of it.
+        let mut builder = tar::Builder::new(Vec::new());
+        let mut link = tar::Header::new_gnu();
+        link.set_entry_type(T::Symlink);
+        link.set_size(0);
+        let plain = |header: &mut tar::Header| {
+            header.set_uid(0);
+            header.set_gid(0);
+            header.set_mtime(0);
+            header.set_mode(0o644);
+        };
+        plain(&mut link);
+        builder.append_link(&mut link, "usr/up", "../../../../etc").unwrap();
+        let mut file = tar::Header::new_gnu();
+        file.set_size(1);
+        plain(&mut file);
+        builder.append_data(&mut file, "usr/up/passwd", &b"x"[..]).unwrap();
+        let data = builder.into_inner().unwrap();
+        if let Ok(deb) = unpacked(&data) {
+            let outside = Path::new("/etc/passwd");
+            assert!(std::fs::read(outside).is_ok_and(|content| content != b"x"));
+            assert!(deb.data.iter().all(|(path, _)| !path.to_string().contains("..")));
+        }
+        // Cut off anywhere, it is no package.
+        let whole = deb(&[("control", b"Package: a\n")], &[("usr/x", b"y")]);
+        for end in [0, 7, 8, 30, 68, 70, 100, 150, whole.len() - 600, whole.len() - 1025] {
+            assert!(read(&mut &whole[..end], &session).is_err(), "{end}");
+        }
+    }
+
+    #[test]
+    fn no_byte_that_changed_makes_it_panic() {
+        let (_directory, session) = lab();
+        let whole = deb(&[("control", b"Package: a\n")], &[("usr/x", b"y")]);
+        for at in (0..whole.len()).filter(|at| *at < 700 || at % 29 == 0) {
+            for value in [0, b'9', 0xff] {
+                let mut file = whole.clone();
+                file[at] = value;
+                let _ = read(&mut &*file, &session);
+            }
+        }
     }
 }

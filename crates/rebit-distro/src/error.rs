@@ -31,6 +31,12 @@ pub enum DebError {
         /// Its name, cut.
         name: String,
     },
+    /// It has a device, which no package may have (Debian policy 10.6).
+    #[error("it has the device `{path}`, which no package may have")]
+    Device {
+        /// Where.
+        path: String,
+    },
     /// One of its archives cannot be read.
     #[error("its {member} cannot be read")]
     Archive {
@@ -81,6 +87,16 @@ pub enum DistroError {
         url: String,
         /// Why.
         reason: String,
+    },
+    /// An archive is shown as it was before the pins were made.
+    #[error("`{url}` is of {date}, older than what is pinned, which is of {pinned}")]
+    Older {
+        /// The suite.
+        url: String,
+        /// The date of its Release file.
+        date: String,
+        /// The date that the pins know.
+        pinned: String,
     },
     /// Nobody who is trusted has signed a Release file.
     #[error("the signature of `{url}` does not hold")]

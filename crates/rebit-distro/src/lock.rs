@@ -21,7 +21,8 @@ const HEAD: &str = "# Made by `rebit lock`. It pins what the images of rebit.tom
 /// The pins of every image of a file of recipes.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Lock {
-    images: BTreeMap<String, LockedImage>,
+    /// By name, then by architecture.
+    images: BTreeMap<String, BTreeMap<String, LockedImage>>,
 }
 
 /// The pins of an image.
@@ -103,33 +104,50 @@ impl Lock {
         if version != VERSION {
             return Err(wrong(format!("it has version {version}; this program reads {VERSION}")));
         }
-        let Document { image: images, .. } =
-            toml::from_str(text).map_err(|error| wrong(error.to_string()))?;
-        for (name, image) in &images {
-            image.check().map_err(|reason| wrong(format!("`{name}`: {reason}")))?;
+        let Document { image, .. } = toml::from_str(text).map_err(|error| wrong(error.to_string()))?;
+        let mut images: BTreeMap<String, BTreeMap<String, LockedImage>> = BTreeMap::new();
+        for (key, image) in image {
+            image.check().map_err(|reason| wrong(format!("`{key}`: {reason}")))?;
+            let (name, architecture) = key.split_once(' ').unwrap_or((&key, &image.architecture));
+            if architecture != image.architecture {
+                return Err(wrong(format!("`{key}` is for {}", image.architecture)));
+            }
+            let known = images.entry(name.to_owned()).or_default();
+            if known.insert(image.architecture.clone(), image).is_some() {
+                return Err(wrong(format!("`{key}` is there twice")));
+            }
         }
         Ok(Self { images })
     }
 
-    /// The text of the lock: images and packages by name, a line for each package.
+    /// The text of the lock: images and packages by name, a line for each package. Where an image has pins for several architectures, these are
+    /// part of its key.
     #[must_use]
     pub fn to_text(&self) -> String {
         let mut text = format!("{HEAD}version = {VERSION}\n");
-        for (name, image) in &self.images {
-            image.write(name, &mut text);
+        for (name, images) in &self.images {
+            for (architecture, image) in images {
+                let several = format!("{name} {architecture}");
+                image.write(if images.len() > 1 { &several } else { name }, &mut text);
+            }
         }
         text
     }
 
-    /// The pins of an image.
+    /// The pins of an image for an architecture.
     #[must_use]
-    pub fn get(&self, name: &Reference) -> Option<&LockedImage> {
-        self.images.get(&name.familiar())
+    pub fn get(&self, name: &Reference, architecture: &str) -> Option<&LockedImage> {
+        self.images.get(&name.familiar())?.get(architecture)
     }
 
-    /// Puts the pins of an image in; returns those that were there.
+    /// The architectures that an image has pins for.
+    pub fn architectures(&self, name: &Reference) -> impl Iterator<Item = &str> {
+        self.images.get(&name.familiar()).into_iter().flat_map(|images| images.keys().map(String::as_str))
+    }
+
+    /// Puts the pins of an image for their architecture in; returns those that were there.
     pub fn insert(&mut self, name: &Reference, image: LockedImage) -> Option<LockedImage> {
-        self.images.insert(name.familiar(), image)
+        self.images.entry(name.familiar()).or_default().insert(image.architecture.clone(), image)
     }
 
     /// Forgets images that no recipe has any more; returns their names.
@@ -300,7 +318,17 @@ pub(crate) mod tests {
             "\n    { name = \"a\", version = \"1\", architecture = \"all\", size = 7, sha256 = \"sha256:"
         ));
         assert_eq!(lock.retain(|name| name == "debian:bookworm"), ["other:latest"]);
-        assert!(lock.get(&name).is_some());
+        assert!(lock.get(&name, "amd64").is_some() && lock.get(&name, "arm64").is_none());
+        // Pins for several architectures stand beside each other.
+        let other = LockedImage { architecture: "arm64".to_owned(), ..image(&[("a", "3")]) };
+        lock.insert(&name, other);
+        let text = lock.to_text();
+        assert!(
+            text.contains("[image.\"debian:bookworm amd64\"]") && text.contains("bookworm arm64\"]"),
+            "{text}"
+        );
+        assert_eq!(Lock::parse(&text, "f").unwrap(), lock);
+        assert_eq!(lock.architectures(&name).collect::<Vec<_>>(), ["amd64", "arm64"]);
     }
 
     #[test]
@@ -316,6 +344,7 @@ pub(crate) mod tests {
             ("size = 7", "sise = 7", "unknown field `sise`"),
             ("archive = 0", "archive = 1", "archive 1, which is not there"),
             ("pool/a.deb", "../a.deb", "the pin of `a`"),
+            ("[image.\"x:latest\"]", "[image.\"x:latest arm64\"]", "`x:latest arm64` is for amd64"),
             ("name = \"b\"", "name = \"a\"", "`a` is not in its place"),
         ] {
             let error = Lock::parse(&text.replace(from, to), "f").unwrap_err().to_string();

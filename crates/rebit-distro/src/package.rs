@@ -24,8 +24,8 @@ pub struct Package {
     pub architecture: String,
     /// Whether no system can do without it.
     pub essential: bool,
-    /// Whether its priority is `required`.
-    pub required: bool,
+    /// Its priority: 0 for `required`, to 4 for what has none that is known.
+    pub priority: u8,
     /// `Pre-Depends`, as written.
     pub pre_depends: String,
     /// `Depends`, as written.
@@ -65,7 +65,7 @@ impl Package {
             version: need("Version")?.parse::<Version>().map_err(|error| error.to_string())?,
             architecture: need("Architecture")?.to_owned(),
             essential: fields.is_yes("Essential"),
-            required: fields.get("Priority") == Some("required"),
+            priority: priority(fields.text("Priority")),
             pre_depends: fields.text("Pre-Depends").to_owned(),
             depends: fields.text("Depends").to_owned(),
             conflicts: joined(["Conflicts", "Breaks"]),
@@ -120,6 +120,12 @@ impl Package {
     }
 }
 
+/// The place of a priority among the others (policy 2.5).
+fn priority(word: &str) -> u8 {
+    let place = ["required", "important", "standard", "optional"].iter().position(|known| *known == word);
+    place.and_then(|place| u8::try_from(place).ok()).unwrap_or(4)
+}
+
 /// Whether what is provided is what is wanted: without a version it answers only where none is asked for.
 fn provides(provided: &Relation, wanted: &Relation) -> bool {
     provided.name == wanted.name
@@ -142,7 +148,7 @@ pub struct Universe {
     packages: Vec<Package>,
     /// By name, the latest version first, the archive added first before others.
     by_name: BTreeMap<String, Vec<usize>>,
-    /// Who provides a name, in the order of the packages' names.
+    /// Who provides a name: by priority as apt has it, then in the order of the packages' names.
     providers: BTreeMap<String, Vec<usize>>,
 }
 
@@ -191,6 +197,9 @@ impl Universe {
             for provided in provided.iter().flatten() {
                 self.providers.entry(provided.name.clone()).or_default().push(number);
             }
+        }
+        for providers in self.providers.values_mut() {
+            providers.sort_by_key(|number| self.packages.get(*number).map(|package| package.priority));
         }
         self
     }

@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::DistroError;
 use crate::relation::{self, Relation, is_name};
+use crate::snapshot;
 
 /// The name of the file.
 pub const FILE_NAME: &str = "rebit.toml";
@@ -47,6 +48,12 @@ pub struct Recipe {
     /// The archive; the sources of the machine when it is missing.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub mirror: Option<String>,
+    /// Where package files are looked for that the archive has dropped.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub fallback: Vec<String>,
+    /// Whether a Release file stops to count with its `Valid-Until`.
+    #[serde(default = "yes", skip_serializing_if = "is_yes")]
+    pub check_valid_until: bool,
     /// Files of the keys whose signatures are accepted, relative to the recipe's file.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub keyrings: Vec<PathBuf>,
@@ -158,6 +165,15 @@ fn main() -> Vec<String> {
     vec!["main".to_owned()]
 }
 
+fn yes() -> bool {
+    true
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde hands a reference")]
+fn is_yes(value: &bool) -> bool {
+    *value
+}
+
 fn is_main(components: &[String]) -> bool {
     components == main()
 }
@@ -214,6 +230,7 @@ impl Recipe {
                 return Err(format!("`{word}` is no name of a suite, component or architecture"));
             }
         }
+        self.fallback.iter().try_for_each(|text| snapshot::check(text))?;
         self.wanted()?;
         if let Some(name) = self.exclude.iter().find(|name| !is_name(name)) {
             return Err(format!("`{name}` is not the name of a package"));
@@ -414,6 +431,7 @@ files."/data" = {}
             (r#"suite = "s", suites = ["s"], variant = "minbase""#, "one of `suite` and `suites`"),
             (r#"suite = "s", variant = "big""#, "unknown variant `big`"),
             (r#"suite = "../s", variant = "minbase""#, "`../s` is no name"),
+            (&format!("{valid}, fallback = [\"ftp://x\"]"), "`ftp://x` is no address"),
             (&format!("{valid}, pakages = []"), "unknown field `pakages`"),
             (&format!("{valid}, packages = [\"A\"]"), "`A` does not name a package"),
             (&format!("{valid}, exclude = [\"a b\"]"), "`a b` is not the name"),
@@ -452,7 +470,7 @@ files."/data" = {}
         };
         let plain = inputs("packages = []");
         for same in
-            ["user = \"x\"", "labels = { a = \"b\" }", "files = { \"/a\" = {} }", "dependencies = true"]
+            ["user = \"x\"", "labels = { a = \"b\" }", "fallback = [\"file:/x\"]", "dependencies = true"]
         {
             assert_eq!(inputs(same), plain, "{same}");
         }

@@ -6,7 +6,7 @@ use rebit_oci::Digest;
 
 use crate::DistroError;
 use crate::date;
-use crate::deb822;
+use crate::deb822::{self, Paragraph};
 
 /// How far the clock of this machine may be behind the archive's.
 const SKEW: i64 = 86_400;
@@ -24,16 +24,21 @@ pub struct Release {
     pub digest: Digest,
     /// Whether indexes can be had by their digests.
     pub by_hash: bool,
+    /// Its `Valid-Until`, when that is past.
+    pub expired: Option<String>,
+    /// Whether packages for all architectures have indexes of their own; they are in those of each architecture otherwise.
+    pub separate_all: bool,
     /// Digest and length of each index.
     pub files: BTreeMap<String, (Digest, u64)>,
 }
 
 impl Release {
-    /// Reads a verified text for the suite that was asked for. `now` is the present time in seconds since 1970.
+    /// Reads a verified text for the suite that was asked for. `now` is the present time in seconds since 1970; one that is `expired`
+    /// counts too.
     ///
     /// # Errors
     /// [`DistroError::Release`] when it is another suite's, is no longer or not yet to be believed, or cannot be read.
-    pub fn parse(text: &[u8], suite: &str, url: &str, now: i64) -> Result<Self, DistroError> {
+    pub fn parse(text: &[u8], suite: &str, url: &str, now: i64, expired: bool) -> Result<Self, DistroError> {
         let wrong = |reason: String| DistroError::Release { url: url.to_owned(), reason };
         let fields = deb822::paragraph(text).map_err(|error| wrong(error.to_string()))?;
         let (name, codename) = (fields.text("Suite").to_owned(), fields.text("Codename").to_owned());
@@ -49,9 +54,11 @@ impl Release {
         if time("Date", &date)? > now.saturating_add(SKEW) {
             return Err(wrong(format!("it is from the future: {date}")));
         }
-        if let Some(until) = fields.get("Valid-Until")
-            && time("Valid-Until", until)? < now
-        {
+        let until = match fields.get("Valid-Until") {
+            Some(until) if time("Valid-Until", until)? < now => Some(until.to_owned()),
+            _ => None,
+        };
+        if let Some(until) = until.as_ref().filter(|_| !expired) {
             return Err(wrong(format!("it is not to be believed since {until}")));
         }
         let mut files = BTreeMap::new();
@@ -74,23 +81,42 @@ impl Release {
             codename,
             date,
             digest: Digest::of(text),
+            expired: until,
             by_hash: fields.is_yes("Acquire-By-Hash"),
+            separate_all: has_word(&fields, "Architectures", "all")
+                && !has_word(&fields, "No-Support-for-Architecture-all", "Packages"),
             files,
         })
     }
 
-    /// The index of a component for an architecture: its path below the suite, digest and length. The smallest form is chosen.
+    /// The index of a component for an architecture. The smallest form is chosen.
     #[must_use]
-    pub fn packages(&self, component: &str, architecture: &str) -> Option<(String, Digest, u64)> {
-        ["xz", "gz"].iter().find_map(|end| {
+    pub fn packages(&self, component: &str, architecture: &str) -> Option<IndexFile> {
+        [".xz", ".zst", ".gz", ""].iter().find_map(|end| {
             let directory = format!("{component}/binary-{architecture}");
-            let path = format!("{directory}/Packages.{end}");
+            let path = format!("{directory}/Packages{end}");
             let (digest, size) = *self.files.get(&path)?;
-            let path =
-                if self.by_hash { format!("{directory}/by-hash/SHA256/{}", digest.hex()) } else { path };
-            Some((path, digest, size))
+            let by_hash = self.by_hash.then(|| format!("{directory}/by-hash/SHA256/{}", digest.hex()));
+            Some(IndexFile { path, by_hash, digest, size })
         })
     }
+}
+
+/// Where an index is, below the suite.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct IndexFile {
+    /// Under its name, where the next version of the archive replaces it.
+    pub path: String,
+    /// Under its digest, where it stays for a while.
+    pub by_hash: Option<String>,
+    /// The digest.
+    pub digest: Digest,
+    /// The length in bytes.
+    pub size: u64,
+}
+
+fn has_word(fields: &Paragraph, field: &str, word: &str) -> bool {
+    fields.text(field).split_whitespace().any(|found| found == word)
 }
 
 const BEGIN: &str = "-----BEGIN PGP SIGNED MESSAGE-----";
@@ -157,7 +183,7 @@ mod tests {
     const NOW: i64 = 1_778_400_000;
 
     fn parse(text: &str, suite: &str, now: i64) -> Result<Release, String> {
-        Release::parse(text.as_bytes(), suite, "url", now).map_err(|error| error.to_string())
+        Release::parse(text.as_bytes(), suite, "url", now, false).map_err(|error| error.to_string())
     }
 
     #[test]
@@ -165,13 +191,31 @@ mod tests {
         let release = parse(TEXT, "bookworm", NOW).unwrap();
         assert_eq!(release.suite, "stable");
         assert_eq!(release.digest, Digest::of(TEXT.as_bytes()));
-        let (path, digest, size) = release.packages("main", "amd64").unwrap();
-        assert_eq!((path, size), (format!("main/binary-amd64/by-hash/SHA256/{}", digest.hex()), 7));
+        let found = release.packages("main", "amd64").unwrap();
+        assert_eq!((found.path.as_str(), found.size), ("main/binary-amd64/Packages.xz", 7));
+        assert_eq!(found.by_hash, Some(format!("main/binary-amd64/by-hash/SHA256/{}", found.digest.hex())));
+        assert!(!release.separate_all);
         assert!(
             release.packages("contrib", "amd64").is_none() && release.packages("main", "arm64").is_none()
         );
         let plain = parse(&TEXT.replace("Hash: yes", "Hash: no"), "stable", NOW).unwrap();
-        assert_eq!(plain.packages("main", "amd64").unwrap().0, "main/binary-amd64/Packages.xz");
+        assert_eq!(plain.packages("main", "amd64").unwrap().by_hash, None);
+        for end in [".zst", ".gz", ""] {
+            let text = TEXT.replace("Packages.gz", "other").replace("Packages.xz", &format!("Packages{end}"));
+            let found = parse(&text, "stable", NOW).unwrap().packages("main", "amd64").unwrap();
+            assert_eq!(found.path, format!("main/binary-amd64/Packages{end}"));
+        }
+        for (fields, separate) in [
+            ("Architectures: all amd64\n", true),
+            ("Architectures: amd64\n", false),
+            ("Architectures: all amd64\nNo-Support-for-Architecture-all: Packages\n", false),
+        ] {
+            assert_eq!(
+                parse(&format!("{fields}{TEXT}"), "stable", NOW).unwrap().separate_all,
+                separate,
+                "{fields}"
+            );
+        }
     }
 
     #[test]
@@ -186,6 +230,8 @@ mod tests {
         check("Sat, 09 May 2026", "someday", "bookworm", NOW, "its Date is no time");
         check("main/binary-amd64/Packages.gz", "", "bookworm", NOW, "names no index");
         check("SHA256", "MD5Sum", "bookworm", NOW, "no index by SHA-256");
+        let late = Release::parse(TEXT.as_bytes(), "bookworm", "url", NOW + 30 * 86_400, true);
+        assert!(late.unwrap().expired.is_some(), "who asks for what has expired gets it");
         // Without a date of expiry it stays good.
         assert!(parse(&TEXT.replace("Valid-Until", "X-Until"), "bookworm", NOW + 3_000_000_000).is_ok());
     }

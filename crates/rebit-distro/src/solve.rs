@@ -289,6 +289,12 @@ mod tests {
         check("a 1; Depends: b | c\nb 1\nc 1", "a, c", &[], "a 1, c 1");
         check("a 1; Depends: b (>= 2) | c\nb 1\nc 1", "a", &[], "a 1, c 1");
         check("a 1; Depends: v\nx 1; Provides: v\nw 1; Provides: v", "a", &[], "a 1, w 1");
+        check(
+            "a 1; Depends: v\nx 1; Provides: v; Priority: required\nw 1; Provides: v",
+            "a",
+            &[],
+            "a 1, x 1",
+        );
         check("a 1; Depends: v\nv 1\nw 1; Provides: v", "a", &[], "a 1, v 1");
         check("a 1; Depends: v (>= 2)\nw 1; Provides: v\nx 1; Provides: v (= 2)", "a", &[], "a 1, x 1");
     }

@@ -57,7 +57,7 @@ pub use recipe::{
 };
 pub use rootfs::{RootfsOptions, import_rootfs, put_rootfs};
 pub use store_image::{
-    ImageSummary, find, find_digest, find_for, find_text, holders, list, names_of, put_image,
+    ImageSummary, find, find_digest, find_for, find_text, holders, list, names_of, open, put_image,
     remember_choice, tag, untag,
 };
 pub use verify::{Finding, VerifiedImage, VerifyError, VerifyReport, verify, verify_source};

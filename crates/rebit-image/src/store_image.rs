@@ -71,6 +71,14 @@ pub fn find_digest(session: &Session, digest: &Digest) -> Result<Option<StoredIm
     refs.iter().find(|found| found.digest == *digest).map(|found| load(session, found)).transpose()
 }
 
+/// The image with this manifest whose record is `root`, which needs no name.
+///
+/// # Errors
+/// When the store fails, or what it has at `root` is not this image.
+pub fn open(session: &Session, digest: &Digest, root: ObjectId) -> Result<StoredImage, ImageError> {
+    load(session, &Ref { name: digest.to_string(), digest: *digest, root, updated: SystemTime::UNIX_EPOCH })
+}
+
 /// The full names of the image with this manifest.
 ///
 /// # Errors

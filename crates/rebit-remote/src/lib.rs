@@ -33,6 +33,8 @@ pub struct Proxies {
     pub http: Option<String>,
     /// For `https://`.
     pub https: Option<String>,
+    /// For single hosts, before everything else: scheme, host, and the proxy; none where the host is asked directly.
+    pub hosts: Vec<(&'static str, String, Option<String>)>,
     /// Hosts that are asked directly, separated by commas: names (with all names below them), addresses, networks, `*`.
     pub except: Option<String>,
 }
@@ -44,6 +46,7 @@ impl std::fmt::Debug for Proxies {
             .field("http", &shown(&self.http))
             .field("https", &shown(&self.https))
             .field("except", &self.except)
+            .field("hosts", &self.hosts.iter().map(|(_, host, _)| host).collect::<Vec<_>>())
             .finish()
     }
 }

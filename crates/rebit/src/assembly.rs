@@ -5,11 +5,12 @@ use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
+use rebit_build::graph::BuildPlatform;
 use rebit_build::plan::DEFAULT_EPOCH;
 use rebit_build::{StepProblem, TreeRun, run_tree};
 use rebit_distro::{
     Archives, Command, DistroError, Host, HostError, Indexes, Lock, LockedImage, Made, Order, Recipe,
-    Recipes, Scripts, debian_architecture, lock, recipe,
+    Recipes, Scripts, Sources, debian_architecture, lock, recipe,
 };
 use rebit_image::StoredImage;
 use rebit_oci::manifest::Compression;
@@ -17,10 +18,10 @@ use rebit_oci::{Reference, TreeId};
 use rebit_sandbox::{Runner, StopFlag};
 use rebit_store::Session;
 
-use crate::apt::{self, Machine, VerifyError};
+use crate::apt::LazyApt;
 use crate::environment;
 use crate::error::CommandError;
-use crate::network::Network;
+use crate::machine::{Machine, VerifyError};
 use crate::output::{count, say};
 
 /// Largest file of recipes or pins.
@@ -34,6 +35,7 @@ pub(crate) struct Assembly {
     directory: PathBuf,
     lock: Mutex<Lock>,
     indexes: Mutex<Indexes>,
+    apt: LazyApt,
     online: bool,
     quiet: bool,
     stop: StopFlag,
@@ -84,6 +86,7 @@ impl Assembly {
             directory: directory.to_owned(),
             lock: Mutex::new(lock),
             indexes: Mutex::default(),
+            apt: LazyApt::default(),
             online,
             quiet,
             stop: stop.clone(),
@@ -111,32 +114,51 @@ impl Assembly {
         self.lock.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The pins of an image. They are made when there are none, or when what they depend on changed, or when they are to move; the
-    /// lines tell what is different then.
+    /// The architectures that a recipe is pinned for, and that of the machine when there is none.
+    pub(crate) fn pinned_architectures(
+        &self,
+        name: &Reference,
+        recipe: &Recipe,
+    ) -> Result<Vec<String>, CommandError> {
+        let mut known: Vec<String> = match &recipe.architecture {
+            Some(architecture) => vec![architecture.clone()],
+            None => self.lock().architectures(name).map(str::to_owned).collect(),
+        };
+        if known.is_empty() {
+            known.push(native_architecture()?.to_owned());
+        }
+        Ok(known)
+    }
+
+    /// The pins of an image for an architecture. They are made when there are none, or when what they depend on changed, or when they are
+    /// to move; the lines tell what is different then.
     pub(crate) fn pins(
         &self,
         session: &Session,
         name: &Reference,
         recipe: &Recipe,
+        architecture: &str,
         update: bool,
     ) -> Result<(LockedImage, Option<Vec<String>>), CommandError> {
-        let architecture = native_architecture()?;
-        let inputs = recipe.inputs(recipe.architecture.as_deref().unwrap_or(architecture));
-        let known = self.lock().get(name).cloned();
+        let inputs = recipe.inputs(architecture);
+        let known = self.lock().get(name, architecture).cloned();
         if let Some(known) = known.as_ref().filter(|known| known.inputs == inputs && !update) {
             return Ok((known.clone(), None));
         }
-        let network = Network::new(None, &self.stop);
-        let machine = Machine::new(&network, session, &self.stop, self.quiet);
-        let archives = self.archives(session, &machine);
         if !self.online {
             let reason = if known.is_some() { "its recipe has changed" } else { "it has no pins" };
-            let name = name.familiar();
-            return Err(DistroError::NotLocked { name, reason: reason.to_owned() }.into());
+            let reason = match architecture == native_architecture()? {
+                true => reason.to_owned(),
+                false => format!("{reason} for {architecture}"),
+            };
+            return Err(DistroError::NotLocked { name: name.familiar(), reason }.into());
         }
+        let machine = Machine::new(&self.apt, session, &self.stop, self.quiet);
+        let archives = self.archives(session, &machine);
         let mut indexes = self.indexes.lock().unwrap_or_else(PoisonError::into_inner);
-        let sources = apt::sources()?;
-        let pins = archives.lock(recipe, architecture, &sources, &self.directory, &mut indexes)?;
+        let sources = self.apt.get()?.sources()?;
+        let sources = Sources { architecture, sources: &sources, directory: &self.directory };
+        let pins = archives.lock(recipe, &sources, known.as_ref(), &mut indexes)?;
         drop(indexes);
         let changes = pins.changes(known.as_ref());
         self.lock().insert(name, pins.clone());
@@ -172,28 +194,40 @@ impl Assembly {
         Archives { session, host, now: environment::now() }
     }
 
-    /// Assembles an image, and gives it its name.
+    /// Assembles an image. The one that is asked for gets its name.
     pub(crate) fn build(
         &self,
         session: &Session,
-        name: &Reference,
-        recipe: &Recipe,
+        wanted: &Wanted<'_>,
         compression: Compression,
     ) -> Result<(Made, usize), CommandError> {
-        let (pins, _) = self.pins(session, name, recipe, false)?;
-        let network = Network::new(None, &self.stop);
-        let machine = Machine::new(&network, session, &self.stop, self.quiet);
+        let Wanted { name, recipe, platform, named } = *wanted;
+        let architecture = architecture(recipe, platform)?;
+        let (pins, _) = self.pins(session, name, recipe, &architecture, false)?;
+        let machine = Machine::new(&self.apt, session, &self.stop, self.quiet);
         let epoch = environment::source_date_epoch(None)?.unwrap_or(DEFAULT_EPOCH);
-        let order = Order { name, recipe, pins: &pins, directory: &self.directory, epoch, compression };
+        let directory = &self.directory;
+        let order = Order { name, named, recipe, pins: &pins, directory, epoch, compression };
         let scripts = Sandbox { session, name: (!self.quiet).then_some(name), epoch, stop: &self.stop };
         let made = self.archives(session, &machine).build(&order, &scripts)?;
         Ok((made, pins.packages.len()))
     }
 
-    /// The image that a recipe has for a name, for `FROM`; `None` when there is no such recipe.
-    pub(crate) fn base(&self, session: &Session, name: &Reference) -> Option<Result<StoredImage, Said>> {
+    /// The image that a recipe has for a name, for `FROM`; `None` when there is no such recipe. For another platform than the machine's
+    /// it has no name: a name stands for one platform in the store.
+    pub(crate) fn base(
+        &self,
+        session: &Session,
+        name: &Reference,
+        platform: &BuildPlatform,
+    ) -> Option<Result<StoredImage, Said>> {
         let (name, recipe) = self.recipes.iter().find(|(known, _)| **known == *name)?;
-        let built = self.build(session, name, recipe, Compression::Gzip);
+        // A recipe that says for what it is means that, whatever is asked for.
+        let asked = Some(platform).filter(|_| recipe.architecture.is_none());
+        let native = environment::native_platform();
+        let named = asked.is_none_or(|asked| asked.architecture == native.architecture);
+        let wanted = Wanted { name, recipe, platform: asked, named };
+        let built = self.build(session, &wanted, Compression::Gzip);
         Some(built.map_err(|error| Said(error.text.trim_start_matches("error: ").to_owned())).map(
             |(made, packages)| {
                 if !made.known && !self.quiet {
@@ -203,6 +237,41 @@ impl Assembly {
                 made.image
             },
         ))
+    }
+}
+
+/// An image that is wanted.
+#[derive(Clone, Copy)]
+pub(crate) struct Wanted<'a> {
+    pub(crate) name: &'a Reference,
+    pub(crate) recipe: &'a Recipe,
+    /// The platform; what the recipe says when it is missing, and then the machine's.
+    pub(crate) platform: Option<&'a BuildPlatform>,
+    /// Whether it gets its name in the store.
+    pub(crate) named: bool,
+}
+
+/// The architecture for which a recipe is wanted, in Debian's words.
+pub(crate) fn architecture(
+    recipe: &Recipe,
+    platform: Option<&BuildPlatform>,
+) -> Result<String, CommandError> {
+    let Some(platform) = platform else {
+        return match &recipe.architecture {
+            Some(architecture) => Ok(architecture.clone()),
+            None => Ok(native_architecture()?.to_owned()),
+        };
+    };
+    let found = debian_architecture(&platform.architecture, platform.variant.as_deref());
+    let found = found.filter(|_| platform.os == "linux");
+    let found =
+        found.ok_or_else(|| CommandError::message(format!("Debian has no architecture for {platform}")))?;
+    match &recipe.architecture {
+        Some(other) if *other != *found => {
+            Err(CommandError::message(format!("the recipe is for {other}, and {platform} is {found}"))
+                .hint("without `architecture`, a recipe is for every platform that is asked for"))
+        }
+        _ => Ok(found.to_owned()),
     }
 }
 
@@ -287,8 +356,14 @@ pub(crate) fn hint(error: &DistroError) -> Option<&'static str> {
             Some(VerifyError::NoProgram) => Some("install gpgv"),
             _ => Some("`keyrings` in the recipe names files of keys that are trusted"),
         },
-        DistroError::Fetch { url, .. } if url.ends_with(".deb") => {
-            Some("an archive drops versions that it has replaced: `rebit lock --update` moves the pins")
+        DistroError::Fetch { url, .. } if url.ends_with(".deb") => Some(
+            "an archive drops versions that it has replaced: `rebit lock --update` moves the pins, and `fallback` in the recipe names an archive that keeps them",
+        ),
+        DistroError::Older { .. } => {
+            Some("if that is right, remove the image's part of rebit.lock, and pin it anew")
+        }
+        DistroError::Release { reason, .. } if reason.contains("not to be believed since") => {
+            Some("an archive that is kept as it was needs `check-valid-until = false` in the recipe")
         }
         _ => None,
     }

@@ -119,7 +119,13 @@ pub(crate) fn proxies() -> rebit_remote::Proxies {
         http: value(if is_cgi { &["http_proxy"] } else { &["http_proxy", "HTTP_PROXY"] }),
         https: value(&["https_proxy", "HTTPS_PROXY"]),
         except: value(&["no_proxy", "NO_PROXY"]),
+        hosts: Vec::new(),
     }
+}
+
+/// The file that apt's configuration begins with: `APT_CONFIG`.
+pub(crate) fn apt_config() -> Option<PathBuf> {
+    env::var_os("APT_CONFIG").filter(|value| !value.is_empty()).map(PathBuf::from)
 }
 
 /// Where distributions keep the certificates of authorities.

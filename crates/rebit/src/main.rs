@@ -10,6 +10,7 @@ mod diagnostics;
 mod environment;
 mod error;
 mod flags;
+mod machine;
 mod network;
 mod output;
 mod progress;

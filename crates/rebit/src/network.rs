@@ -69,7 +69,7 @@ impl Fetch for Network {
         } else if let Some(time) = &known.last_modified {
             fields.push(("if-modified-since", time.clone()));
         }
-        let head = self.client().fetch(&Request { url, fields }, into)?;
+        let head = self.client().fetch(&Request { url, fields, limit: None }, into)?;
         if head.is_unchanged() {
             return Ok(UrlAnswer::Unchanged);
         }

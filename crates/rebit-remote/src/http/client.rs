@@ -76,6 +76,8 @@ pub struct Request<'a> {
     pub url: &'a str,
     /// Fields to send besides.
     pub fields: Vec<(&'static str, String)>,
+    /// Most bytes of the answer, where they are fewer than the client takes.
+    pub limit: Option<u64>,
 }
 
 /// Gets URLs. Connections are kept for the next request.
@@ -159,7 +161,7 @@ impl Client {
         let shown = head.url.clone();
         let cannot_write = |source| HttpError::Write { url: shown.clone(), source };
         into.set_len(0).and_then(|()| into.rewind()).map_err(cannot_write)?;
-        let limit = self.options.limits.bytes;
+        let limit = request.limit.unwrap_or(u64::MAX).min(self.options.limits.bytes);
         let too_large = || HttpError::TooLarge { url: shown.clone(), limit };
         if body.content_length().is_some_and(|length| length > limit) {
             return Err(too_large().into());

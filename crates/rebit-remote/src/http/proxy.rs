@@ -12,7 +12,16 @@ use crate::Proxies;
 impl Proxies {
     /// The proxy for `address`, if it is not to be asked directly. The machine itself is always asked directly.
     pub(super) fn for_address(&self, address: &Address) -> Result<Option<Proxy>, HttpError> {
-        let proxy = if address.tls { &self.https } else { &self.http };
+        let scheme = if address.tls { "https" } else { "http" };
+        let of_host = self
+            .hosts
+            .iter()
+            .find(|(of, host, _)| *of == scheme && host.eq_ignore_ascii_case(address.host()));
+        let proxy = match of_host {
+            Some((_, _, proxy)) => proxy,
+            None if address.tls => &self.https,
+            None => &self.http,
+        };
         let Some(proxy) = proxy.as_deref().filter(|proxy| !proxy.is_empty()) else { return Ok(None) };
         let (host, port) = (address.host(), address.port());
         let except = self.except.as_deref().unwrap_or_default();
@@ -92,6 +101,7 @@ mod tests {
             http: Some("proxy:3128".into()),
             https: Some("http://u:p@secure:3129".into()),
             except: Some("a, b".into()),
+            hosts: vec![("http", "own".into(), Some("own-proxy".into())), ("http", "direct".into(), None)],
         };
         let host = |url: &str| {
             let proxy = proxies.for_address(&Address::parse(url).unwrap()).unwrap();
@@ -99,7 +109,11 @@ mod tests {
         };
         assert_eq!(host("http://x/").as_deref(), Some("proxy:3128"));
         assert_eq!(host("https://x/").as_deref(), Some("secure:3129"));
-        for url in ["http://b/", "http://localhost:1/", "http://127.0.0.2/", "http://[::1]/"] {
+        assert_eq!(host("http://own/").as_deref(), Some("own-proxy:80"));
+        assert_eq!(host("https://direct/").as_deref(), Some("secure:3129"));
+        for url in
+            ["http://direct/", "http://b/", "http://localhost:1/", "http://127.0.0.2/", "http://[::1]/"]
+        {
             assert_eq!(host(url), None, "{url}");
         }
         assert!(!format!("{proxies:?}").contains("u:p"));

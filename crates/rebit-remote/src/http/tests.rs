@@ -30,7 +30,7 @@ fn get_with(options: ClientOptions, request: &Request<'_>) -> Result<(Head, Vec<
 }
 
 fn get(url: &str) -> Result<(Head, Vec<u8>), HttpError> {
-    get_with(options(), &Request { url, fields: Vec::new() })
+    get_with(options(), &Request { url, ..Request::default() })
 }
 
 #[test]
@@ -54,12 +54,15 @@ fn what_is_known_is_not_sent_again() {
         _ => Reply::ok("new"),
     });
     let known = |etag: &str| {
-        Request { url: &server.url("/"), fields: vec![("if-none-match", etag.to_owned())] }.fields
+        Request { url: &server.url("/"), fields: vec![("if-none-match", etag.to_owned())], limit: None }
+            .fields
     };
     let url = server.url("/");
-    let (head, body) = get_with(options(), &Request { url: &url, fields: known("\"1\"") }).unwrap();
+    let (head, body) =
+        get_with(options(), &Request { url: &url, fields: known("\"1\""), limit: None }).unwrap();
     assert!(head.is_unchanged() && body.is_empty());
-    let (head, body) = get_with(options(), &Request { url: &url, fields: known("\"2\"") }).unwrap();
+    let (head, body) =
+        get_with(options(), &Request { url: &url, fields: known("\"2\""), limit: None }).unwrap();
     assert!(!head.is_unchanged() && body == b"new");
 }
 
@@ -131,7 +134,7 @@ fn a_server_that_says_nothing_is_given_up() {
     options.limits.idle = Duration::from_millis(100);
     options.limits.attempts = 2;
     let url = server.url("/");
-    let error = get_with(options, &Request { url: &url, fields: Vec::new() }).unwrap_err();
+    let error = get_with(options, &Request { url: &url, ..Request::default() }).unwrap_err();
     assert!(matches!(error, HttpError::Stalled { .. }), "{error:?}");
     assert_eq!(server.seen().len(), 2);
 }
@@ -143,7 +146,7 @@ fn no_more_is_taken_than_the_limit() {
         let mut options = options();
         options.limits.bytes = limit;
         let url = server.url("/");
-        let got = get_with(options, &Request { url: &url, fields: Vec::new() });
+        let got = get_with(options, &Request { url: &url, ..Request::default() });
         (
             got.map(|(_, body)| body.len()).map_err(|error| error.to_string().contains("larger than")),
             server.seen().len(),
@@ -170,7 +173,7 @@ fn a_caller_that_stops_does_not_wait() {
     let client = Client::new(options);
     let url = server.url("/");
     std::thread::scope(|scope| {
-        let fetched = scope.spawn(|| client.fetch(&Request { url: &url, fields: Vec::new() }, &mut file()));
+        let fetched = scope.spawn(|| client.fetch(&Request { url: &url, ..Request::default() }, &mut file()));
         while server.seen().is_empty() {
             std::thread::yield_now();
         }
@@ -205,8 +208,13 @@ fn a_proxy_is_asked_for_hosts_that_are_not_excepted() {
     let with = |except: &str, url: &str| {
         let mut options = options();
         options.limits.attempts = 1;
-        options.proxies = Proxies { http: Some(proxy.url("")), https: None, except: Some(except.to_owned()) };
-        get_with(options, &Request { url, fields: Vec::new() })
+        options.proxies = Proxies {
+            http: Some(proxy.url("")),
+            https: None,
+            except: Some(except.to_owned()),
+            hosts: Vec::new(),
+        };
+        get_with(options, &Request { url, ..Request::default() })
     };
     let (_, body) = with("", "http://proxied.invalid/x").unwrap();
     assert_eq!(body, b"through");

@@ -227,8 +227,12 @@ fn a_registry_is_reached_through_the_proxy_unless_it_is_excepted() {
     let ask = |except: &str| {
         let mut options = options(None);
         let through = Some(proxy.url(""));
-        options.http.proxies =
-            Proxies { http: through.clone(), https: through, except: Some(except.to_owned()) };
+        options.http.proxies = Proxies {
+            http: through.clone(),
+            https: through,
+            except: Some(except.to_owned()),
+            ..Proxies::default()
+        };
         options.hosts.add("[[registry]]\nlocation = \"reg.invalid\"\ninsecure = true").unwrap();
         let name = "reg.invalid/app:1".parse().unwrap();
         let repository = Registry::new(options).repository(&name, Access::Pull).unwrap();

@@ -141,7 +141,8 @@ impl plan::Bases for Bases<'_> {
         let BuildPlatform { os, architecture, variant } = platform.clone();
         let wanted = Platform { os, architecture, variant };
         // What a recipe says of a name comes before what the name means elsewhere.
-        let assembled = self.assembly.and_then(|assembly| assembly.base(self.session, reference)).transpose();
+        let assembled =
+            self.assembly.and_then(|assembly| assembly.base(self.session, reference, platform)).transpose();
         let assembled = assembled.map_err(|source| BasesError::Unreadable { source: Box::new(source) })?;
         let is_assembled = assembled.is_some();
         let stored = match assembled {

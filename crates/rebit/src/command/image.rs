@@ -4,7 +4,7 @@ use rebit_distro::templates;
 use serde_json::json;
 
 use super::compression;
-use crate::assembly::Assembly;
+use crate::assembly::{Assembly, Wanted};
 use crate::error::CommandError;
 use crate::flags::{Flags, Image, ImageBuild, ImageCommand};
 use crate::output::{self, bytes, count, line, say, size, table};
@@ -13,7 +13,7 @@ use crate::{environment, signal};
 pub(crate) fn image(flags: &Flags, command: &Image) -> Result<(), CommandError> {
     match &command.command {
         ImageCommand::Build(command) => build(flags, command),
-        ImageCommand::Recipes { name, json } => recipes(name.as_deref(), *json),
+        ImageCommand::Recipes { name, suite, json } => recipes(name.as_deref(), suite, *json),
     }
 }
 
@@ -22,11 +22,16 @@ fn build(flags: &Flags, command: &ImageBuild) -> Result<(), CommandError> {
     let quiet = command.quiet || command.json;
     let assembly = Assembly::open(&command.file, !command.offline, quiet, &stop)?;
     let chosen = assembly.chosen(&command.names)?;
+    let platform = command.platform.as_deref().map(environment::parse_platform).transpose()?;
     let store = environment::create_store(flags)?;
     let session = store.session()?;
     let mut built = Vec::new();
     for (name, recipe) in chosen {
-        let (made, packages) = assembly.build(&session, name, recipe, compression(command.compression))?;
+        let (made, packages) = assembly.build(
+            &session,
+            &Wanted { name, recipe, platform: platform.as_ref(), named: true },
+            compression(command.compression),
+        )?;
         let bytes: u64 = made.image.layers.iter().map(|layer| layer.size).sum();
         let digest = made.image.digest();
         if !quiet {
@@ -55,15 +60,18 @@ fn build(flags: &Flags, command: &ImageBuild) -> Result<(), CommandError> {
     if command.json { output::json(&built) } else { Ok(()) }
 }
 
-fn recipes(name: Option<&str>, as_json: bool) -> Result<(), CommandError> {
-    let all = templates::all();
+fn recipes(name: Option<&str>, suite: &str, as_json: bool) -> Result<(), CommandError> {
+    let all = templates::all(suite).ok_or_else(|| {
+        CommandError::message(format!("there are no ready recipes for the suite `{suite}`"))
+            .hint(format!("there are some for {}", templates::SUITES.join(", ")))
+    })?;
     let chosen: Vec<_> = match name {
         None => all,
         Some(name) => {
             let full = super::store_name(name)?.familiar();
             let found: Vec<_> = all.into_iter().filter(|template| template.name == full).collect();
             if found.is_empty() {
-                return Err(CommandError::message(format!("there is no ready recipe `{name}`"))
+                return Err(CommandError::message(format!("there is no ready recipe `{name}` of {suite}"))
                     .hint("`rebit image recipes` lists them"));
             }
             found

@@ -1,8 +1,9 @@
 //! `rebit lock`.
 
+use rebit_distro::debian_architecture;
 use serde_json::json;
 
-use crate::assembly::Assembly;
+use crate::assembly::{Assembly, architecture};
 use crate::error::CommandError;
 use crate::flags::{Flags, Lock};
 use crate::output::{self, line, say};
@@ -12,26 +13,43 @@ pub(crate) fn lock(flags: &Flags, command: &Lock) -> Result<(), CommandError> {
     let stop = signal::stop_flag()?;
     let assembly = Assembly::open(&command.file, true, command.json, &stop)?;
     let chosen = assembly.chosen(&command.names)?;
+    let platform = command.platform.as_deref().map(environment::parse_platform).transpose()?;
     let store = environment::create_store(flags)?;
     let session = store.session()?;
     let mut locked = Vec::new();
+    let native = environment::native_platform();
+    let native = debian_architecture(&native.architecture, native.variant.as_deref());
     for (name, recipe) in chosen {
-        let name_shown = name.familiar();
-        let (pins, changes) = assembly.pins(&session, name, recipe, command.update)?;
-        let packages = pins.packages.len();
-        let moved = changes.clone().unwrap_or_default();
-        if command.json {
-            locked.push(json!({"name": name_shown, "packages": packages, "changes": moved}));
-            continue;
-        }
-        let what = match &changes {
-            None => "as they were",
-            Some(moved) if moved.is_empty() => "nothing moved",
-            Some(_) => "pinned",
+        let architectures = match &platform {
+            Some(platform) => vec![architecture(recipe, Some(platform))?],
+            None => assembly.pinned_architectures(name, recipe)?,
         };
-        say(format!("{name_shown}: {packages} packages, {what}"));
-        for change in &moved {
-            line(format!("{name_shown}: {change}"))?;
+        for architecture in architectures {
+            let (pins, changes) = assembly.pins(&session, name, recipe, &architecture, command.update)?;
+            let packages = pins.packages.len();
+            let moved = changes.clone().unwrap_or_default();
+            let shown = match native == Some(architecture.as_str()) {
+                true => name.familiar(),
+                false => format!("{} ({architecture})", name.familiar()),
+            };
+            if command.json {
+                locked.push(json!({
+                    "name": name.familiar(),
+                    "architecture": architecture,
+                    "packages": packages,
+                    "changes": moved,
+                }));
+                continue;
+            }
+            let what = match &changes {
+                None => "as they were",
+                Some(moved) if moved.is_empty() => "nothing moved",
+                Some(_) => "pinned",
+            };
+            say(format!("{shown}: {packages} packages, {what}"));
+            for change in &moved {
+                line(format!("{shown}: {change}"))?;
+            }
         }
     }
     // What was read from the archives stays for the next time.

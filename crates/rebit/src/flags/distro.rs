@@ -21,6 +21,9 @@ pub(crate) enum ImageCommand {
         /// The recipe, e.g. distroless/static:nonroot [default: list them].
         #[arg(value_name = "NAME")]
         name: Option<String>,
+        /// The release of Debian: bookworm or trixie.
+        #[arg(long, value_name = "SUITE", default_value = "bookworm")]
+        suite: String,
         /// Print JSON.
         #[arg(long)]
         json: bool,
@@ -35,6 +38,9 @@ pub(crate) struct ImageBuild {
     /// The file of recipes; rebit.lock is beside it.
     #[arg(short, long, value_name = "FILE", default_value = "rebit.toml")]
     pub(crate) file: PathBuf,
+    /// The platform [default: what the recipe says, else this machine's].
+    #[arg(long, value_name = "OS/ARCH[/VARIANT]")]
+    pub(crate) platform: Option<String>,
     /// Take nothing from the network that is not in the store.
     #[arg(long)]
     pub(crate) offline: bool,
@@ -57,6 +63,9 @@ pub(crate) struct Lock {
     /// The file of recipes; rebit.lock is written beside it.
     #[arg(short, long, value_name = "FILE", default_value = "rebit.toml")]
     pub(crate) file: PathBuf,
+    /// The platform [default: what the recipe says, else those that are pinned, else this machine's].
+    #[arg(long, value_name = "OS/ARCH[/VARIANT]")]
+    pub(crate) platform: Option<String>,
     /// Move pins that are there to what the archives have now, and print what changed.
     #[arg(long)]
     pub(crate) update: bool,
