@@ -4,8 +4,9 @@ use std::fs;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::PathBuf;
 
-use crate::distro::{fails, locks};
+use crate::distro::fails;
 use crate::support::archive::Archive;
+use crate::support::debian;
 use crate::support::server::{Reply, Seen, Server};
 use crate::support::{World, ended, has, is_root, skip};
 
@@ -511,7 +512,7 @@ fn the_choice_of_packages_is_that_of_apt() {
         ));
     }
     world.write("rebit.toml", recipes);
-    if !has("apt-get") || !locks(&world) {
+    if !has("apt-get") || !debian::locks(&world, "rebit.toml") {
         return;
     }
     // Another apt: nothing is installed, and its indexes are of now.

@@ -1,11 +1,10 @@
 //! Images from Debian packages: from an archive that the tests make, and from the one that this machine's apt uses.
 
 use std::fs;
-use std::path::Path;
 use std::process::Command;
 
 use crate::support::archive::Archive;
-use crate::support::debian::unreachable_network;
+use crate::support::debian::locks;
 use crate::support::{World, ended, has, is_root};
 
 /// A world with an archive of three packages, and a recipe for `img` and a Dockerfile that begins with it.
@@ -48,7 +47,8 @@ fn an_image_is_assembled_pinned_and_built_upon() {
     // A Dockerfile beside the recipe begins with it, without anything being done before.
     let other = World::new();
     fs::rename(world.path("context"), other.path("context")).unwrap();
-    other.ok(["build", "-t", "app", "-o", "type=local,dest=out", "context"]);
+    let built = other.run(["build", "-q", "-t", "app", "-o", "type=local,dest=out", "context"]);
+    assert_eq!((built.code, built.stderr.as_str()), (0, ""), "a quiet build is quiet about packages, too");
     let read = |path: &str| fs::read_to_string(other.path("out").join(path)).unwrap();
     assert_eq!(
         (read("usr/bin/tool"), read("etc/tool.conf"), read("usr/share/data")),
@@ -188,20 +188,6 @@ fn mistakes_are_named() {
     fails(&world, &["image", "recipes", "none"], "there is no ready recipe `none`");
 }
 
-/// Whether this machine's apt knows where packages are, and they can be had; pins what is beside `rebit.toml`.
-pub(crate) fn locks(world: &World) -> bool {
-    let configured =
-        ["/etc/apt/sources.list", "/etc/apt/sources.list.d"].iter().any(|path| Path::new(path).exists());
-    if !configured || !has("gpgv") {
-        return false;
-    }
-    let locked = world.run(["lock"]);
-    if locked.code != 0 {
-        unreachable_network(&format!("needs a Debian archive: {}", locked.stderr));
-    }
-    locked.code == 0
-}
-
 #[test]
 fn a_system_is_usable_and_the_same_in_two_stores() {
     // D-33
@@ -210,7 +196,7 @@ fn a_system_is_usable_and_the_same_in_two_stores() {
         "rebit.toml",
         "[image.\"debian:bookworm\"]\ndebian = { suite = \"bookworm\", variant = \"minbase\", packages = [\"ca-certificates\"] }\n",
     );
-    if !is_root() || !locks(&world) {
+    if !is_root() || !locks(&world, "rebit.toml") {
         return;
     }
     let built = world.run(["image", "build", "--compression=none"]);
@@ -328,7 +314,7 @@ fn ready(world: &World, suite: &str, kinds: &[&str], tags: &[&str]) -> Option<()
     }
     world.write("rebit.toml", &text);
     world.write("context/rebit.toml", &text);
-    if !locks(world) {
+    if !locks(world, "rebit.toml") {
         return None;
     }
     fs::copy(world.path("rebit.lock"), world.path("context/rebit.lock")).unwrap();

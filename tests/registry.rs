@@ -1,8 +1,12 @@
 //! Registries: Debian's docker-registry on 127.0.0.1, with skopeo, podman and Docker as other clients of it.
 
 mod builds;
+mod certificates;
 mod faults;
+mod indexes;
 mod login;
+mod policy;
+mod provenance;
 
 use std::fs;
 use std::process::Command;
@@ -254,32 +258,4 @@ fn mirrors_and_blocks_of_the_configuration_hold() {
     fs::write(&conf, "[registries.search]\nregistries = []\n").unwrap();
     let old = run(&["pull", "small"]);
     assert!(old.stderr.contains("version 1"), "{}", old.stderr);
-}
-
-#[test]
-fn a_registry_with_a_certificate_of_its_own_is_trusted_when_it_is_named() {
-    if !has_busybox() || !has("openssl") {
-        return;
-    }
-    let make = |directory: &std::path::Path| {
-        let certificate = |name: &str, more: &[&str]| {
-            let mut command = Command::new("openssl");
-            command.args(["req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes"]);
-            command.args(["-days", "3650", "-subj"]).arg(format!("/CN={name}")).args(more);
-            command.arg("-keyout").arg(format!("{name}.key")).arg("-out").arg(format!("{name}.pem"));
-            ok(ended(command.current_dir(directory)));
-        };
-        certificate("authority", &[]);
-        let leaf =
-            ["-addext", "subjectAltName=IP:127.0.0.1", "-addext", "basicConstraints=critical,CA:FALSE"];
-        certificate("registry", &[&["-CA", "authority.pem", "-CAkey", "authority.key"], &leaf[..]].concat());
-    };
-    let Some(registry) = Registry::with_tls(make) else { return };
-    let world = World::new().with_busybox();
-    let name = registry.name("busybox:1");
-    assert_eq!(world.run(["push", "busybox", &name]).code, 1);
-    let certificate = fs::read(registry.path("authority.pem")).unwrap();
-    world.write(&format!(".config/containers/certs.d/{}/ca.crt", registry.host), certificate);
-    let digest = ok(world.run(["push", "-q", "busybox", &name]));
-    assert_eq!(ok(elsewhere(&world, &["pull", "-q", &name])), digest);
 }

@@ -1,6 +1,6 @@
 //! Registries that mean no good, as a user meets them. What connections do wrong is tested in the client itself.
 
-use rebit_oci_digest::digest;
+pub(super) use rebit_oci_digest::digest;
 
 use crate::support::World;
 use crate::support::server::{Reply, Server};
@@ -13,7 +13,7 @@ mod rebit_oci_digest {
     use std::io::Write as _;
     use std::process::{Command, Stdio};
 
-    pub(super) fn digest(bytes: &[u8]) -> String {
+    pub(in crate::registry) fn digest(bytes: &[u8]) -> String {
         let mut command = Command::new("sha256sum");
         let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
         child.stdin.take().unwrap().write_all(bytes).unwrap();

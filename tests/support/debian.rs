@@ -41,6 +41,20 @@ fn mirror() -> Option<String> {
     line.split(' ').next().map(str::to_owned)
 }
 
+/// Pins the images of a file of recipes; says what is missing when apt does not know where packages are, or they cannot be had.
+pub(crate) fn locks(world: &World, file: &str) -> bool {
+    let configured =
+        ["/etc/apt/sources.list", "/etc/apt/sources.list.d"].iter().any(|path| Path::new(path).exists());
+    if !configured || !has("gpgv") {
+        return false;
+    }
+    let locked = world.run(["lock", "-f", file]);
+    if locked.code != 0 {
+        unreachable_network(&format!("needs a Debian archive: {}", locked.stderr));
+    }
+    locked.code == 0
+}
+
 /// The CA certificates of this machine, where a distribution keeps them.
 pub(crate) fn certificates() -> Option<&'static Path> {
     Some(Path::new("/etc/ssl/certs/ca-certificates.crt")).filter(|path| path.is_file())

@@ -41,6 +41,12 @@ impl Registry {
         Self::made("", "{certificate: DIR/registry.pem, key: DIR/registry.key}", make)
     }
 
+    /// The same, and it takes only clients with a certificate of `authority.pem`.
+    pub(crate) fn with_clients(make: impl FnOnce(&std::path::Path)) -> Option<Self> {
+        let tls = "{certificate: DIR/registry.pem, key: DIR/registry.key, clientcas: [DIR/authority.pem]}";
+        Self::made("", tls, make)
+    }
+
     fn with(further: &str) -> Option<Self> {
         Self::made(further, "{}", |_| {})
     }

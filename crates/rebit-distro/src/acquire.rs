@@ -137,7 +137,8 @@ impl<'a> Archives<'a> {
         }
         if let (Some(host), false) = (self.host, missing.is_empty()) {
             let bytes: u64 = missing.iter().map(|package| package.size).sum();
-            host.say(&format!("fetching {} packages, {bytes} bytes", missing.len()));
+            let what = if missing.len() == 1 { "package" } else { "packages" };
+            host.say(&format!("fetching {} {what}, {bytes} bytes", missing.len()));
         }
         let next = AtomicUsize::new(0);
         let failed: Mutex<Option<DistroError>> = Mutex::new(None);

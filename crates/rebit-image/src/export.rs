@@ -32,7 +32,16 @@ pub fn export(
     names: &[Reference],
 ) -> Result<Exported, ImageError> {
     let mut names = ImageNames { tag: None, references: names.to_vec() };
-    let sink: Box<dyn Sink> = match place {
+    let sink = open_sink(place, &mut names)?;
+    export_to(session, image, sink, &names)
+}
+
+/// Opens a place that images are written to, and adds to `names` what the place itself says of them.
+///
+/// # Errors
+/// [`ImageError::Unsupported`] for [`Place::Store`] and [`Place::Registry`], or when it cannot be opened.
+pub fn open_sink(place: &Place, names: &mut ImageNames) -> Result<Box<dyn Sink>, ImageError> {
+    Ok(match place {
         Place::Store { .. } => {
             return Err(ImageError::Unsupported { what: "exporting to the store".to_owned() });
         }
@@ -51,8 +60,7 @@ pub fn export(
             }
             Box::new(ArchiveSink::create(path, ArchiveForm::Docker)?)
         }
-    };
-    export_to(session, image, sink, &names)
+    })
 }
 
 /// A registry is reached by whoever has a network.

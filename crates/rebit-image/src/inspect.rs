@@ -5,6 +5,7 @@ use rebit_oci::{DiffId, Digest, ObjectId, TreeId};
 use rebit_store::Session;
 use serde::Serialize;
 
+use crate::transport::ImageDocuments;
 use crate::{HistoryRow, ImageError, LayerForm, Platform, StoredImage, history, layer_form};
 
 /// A layer in [`Inspect`].
@@ -21,8 +22,9 @@ pub struct InspectLayer {
     /// The tree after this layer.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub tree: Option<TreeId>,
-    /// How the blob can be given out.
-    pub stored: LayerForm,
+    /// How the blob can be given out, of an image of the store.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub stored: Option<LayerForm>,
 }
 
 /// Everything that is known of an image without reading its layers.
@@ -44,8 +46,9 @@ pub struct Inspect {
     pub created: Option<String>,
     /// Bytes of all blobs.
     pub size: u64,
-    /// The record that keeps the image in the store.
-    pub record: ObjectId,
+    /// The record that keeps the image in the store, where it is there.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub record: Option<ObjectId>,
     /// The layers, lowest first.
     pub layers: Vec<InspectLayer>,
     /// How it was made, oldest first.
@@ -67,7 +70,7 @@ pub fn inspect(session: &Session, image: &StoredImage, names: &[String]) -> Resu
             size: layer.size,
             media_type: layer.media_type.to_string(),
             tree: image.trees.as_ref().and_then(|trees| trees.get(number)).copied(),
-            stored: layer_form(session, layer)?,
+            stored: Some(layer_form(session, layer)?),
         });
     }
     Ok(Inspect {
@@ -78,9 +81,47 @@ pub fn inspect(session: &Session, image: &StoredImage, names: &[String]) -> Resu
         platform: image.platform(),
         created: image.config.value().created.clone(),
         size: image.size(),
-        record: image.root,
+        record: Some(image.root),
         layers,
         history: history(image),
         config: image.config.value().clone(),
+    })
+}
+
+/// Describes an image that is not in the store, by its documents.
+///
+/// # Errors
+/// When a descriptor of a layer cannot be used.
+pub fn inspect_documents(image: &ImageDocuments, names: &[String]) -> Result<Inspect, ImageError> {
+    let (manifest, config) = (image.manifest.value(), image.config.value());
+    let mut layers = Vec::new();
+    for (layer, diff_id) in manifest.layers().iter().zip(&config.rootfs.diff_ids) {
+        layers.push(InspectLayer {
+            digest: rebit_oci::manifest::digest(layer)?,
+            diff_id: *diff_id,
+            size: layer.size(),
+            media_type: layer.media_type().to_string(),
+            tree: None,
+            stored: None,
+        });
+    }
+    if (manifest.layers().len(), layers.len()) != (layers.len(), config.rootfs.diff_ids.len()) {
+        let reason = "manifest and config have different numbers of layers".to_owned();
+        return Err(ImageError::Inconsistent { manifest: image.manifest.digest(), reason });
+    }
+    let sizes: Vec<_> = layers.iter().map(|layer| (layer.digest, layer.size)).collect();
+    let blobs: u64 = sizes.iter().map(|(_, size)| size).fold(0, |sum, size| sum.saturating_add(*size));
+    Ok(Inspect {
+        names: names.to_vec(),
+        digest: image.manifest.digest(),
+        media_type: manifest.media_type().as_ref().map(ToString::to_string),
+        config_digest: image.config.digest(),
+        platform: Platform::of_config(config),
+        created: config.created.clone(),
+        size: blobs.saturating_add(image.manifest.size()).saturating_add(image.config.size()),
+        record: None,
+        layers,
+        history: crate::history::rows(config, &sizes),
+        config: config.clone(),
     })
 }

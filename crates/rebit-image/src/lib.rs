@@ -44,11 +44,11 @@ pub mod transport;
 pub mod verify;
 
 pub use error::ImageError;
-pub use export::{Exported, export, export_to, export_to_writer};
+pub use export::{Exported, export, export_to, export_to_writer, open_sink};
 pub use history::{HistoryRow, history};
 pub use image::{LayerBlob, NewImage, StoredImage};
 pub use import::{ImportOptions, fetch, import, import_place, unpack};
-pub use inspect::{Inspect, InspectLayer, inspect};
+pub use inspect::{Inspect, InspectLayer, inspect, inspect_documents};
 pub use place::{ParsePlaceError, Place};
 pub use platform::{ParsePlatformError, Platform};
 pub use provenance::{Provenance, ProvenanceError, provenance};
@@ -60,4 +60,4 @@ pub use store_image::{
     ImageSummary, find, find_digest, find_for, find_text, holders, list, names_of, open, put_image,
     remember_choice, tag, untag,
 };
-pub use verify::{Finding, VerifiedImage, VerifyError, VerifyReport, verify};
+pub use verify::{Finding, VerifiedImage, VerifyError, VerifyReport, verify, verify_source};

@@ -368,6 +368,9 @@ pub struct ImageSummary {
     /// Bytes of all files of the root file system; `None` while the layers are not unpacked.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub uncompressed_size: Option<u64>,
+    /// How many regular files the root file system has, each name of one counted; `None` while the layers are not unpacked.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub files: Option<u64>,
     /// How many layers it has.
     pub layers: usize,
 }
@@ -377,22 +380,24 @@ pub struct ImageSummary {
 /// # Errors
 /// When the store fails or an image is damaged.
 pub fn list(store: &Store) -> Result<Vec<ImageSummary>, ImageError> {
-    let mut sizes: BTreeMap<TreeId, u64> = BTreeMap::new();
+    // What names share is loaded once.
+    let mut known: BTreeMap<TreeId, (u64, u64)> = BTreeMap::new();
     let mut images = Vec::new();
     for found in store.refs()? {
         let Some(record) = read_record(store, &found.root)? else { continue };
         let config =
             Raw::<ImageConfig>::parse("config", store.read_blob(&record.config.digest, MAX_DOCUMENT)?)?;
         let manifest_size = store.stat_blob(&record.manifest.digest)?.map_or(0, |stat| stat.size);
-        let uncompressed_size = match record.trees.as_ref().map(|trees| trees.last()) {
+        let totals = match record.trees.as_ref().map(|trees| trees.last()) {
             None => None,
-            Some(None) => Some(0),
-            Some(Some(tree)) => match sizes.get(tree) {
-                Some(size) => Some(*size),
+            Some(None) => Some((0, 0)),
+            Some(Some(id)) => match known.get(id) {
+                Some(totals) => Some(*totals),
                 None => {
-                    let size = Tree::load(tree, store)?.size();
-                    sizes.insert(*tree, size);
-                    Some(size)
+                    let tree = Tree::load(id, store)?;
+                    let totals = (tree.size(), tree.counts().files);
+                    known.insert(*id, totals);
+                    Some(totals)
                 }
             },
         };
@@ -404,7 +409,8 @@ pub fn list(store: &Store) -> Result<Vec<ImageSummary>, ImageError> {
             platform: Platform::of_config(config.value()),
             created: config.value().created.clone(),
             size: layers.saturating_add(manifest_size).saturating_add(config.size()),
-            uncompressed_size,
+            uncompressed_size: totals.map(|(size, _)| size),
+            files: totals.map(|(_, files)| files),
             layers: record.layers.len(),
         });
     }

@@ -7,7 +7,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use rebit_build::graph::BuildPlatform;
 use rebit_build::plan::DEFAULT_EPOCH;
-use rebit_build::{TreeRun, run_tree};
+use rebit_build::{StepProblem, TreeRun, run_tree};
 use rebit_distro::{
     Archives, Command, DistroError, Host, HostError, Indexes, Lock, LockedImage, Made, Order, Recipe,
     Recipes, Scripts, Sources, debian_architecture, lock, recipe,
@@ -22,7 +22,7 @@ use crate::apt::LazyApt;
 use crate::environment;
 use crate::error::CommandError;
 use crate::machine::{Machine, VerifyError};
-use crate::output::say;
+use crate::output::{count, say};
 
 /// Largest file of recipes or pins.
 const LIMIT: u64 = 64 << 20;
@@ -51,6 +51,7 @@ impl Assembly {
     pub(crate) fn beside(
         directory: &Path,
         online: bool,
+        quiet: bool,
         stop: &StopFlag,
     ) -> Result<Option<Self>, CommandError> {
         let directory = if directory.as_os_str().is_empty() { Path::new(".") } else { directory };
@@ -58,7 +59,7 @@ impl Assembly {
         if !file.is_file() {
             return Ok(None);
         }
-        Self::open(&file, online, false, stop).map(Some)
+        Self::open(&file, online, quiet, stop).map(Some)
     }
 
     /// Opens a file of recipes.
@@ -207,7 +208,7 @@ impl Assembly {
         let epoch = environment::source_date_epoch(None)?.unwrap_or(DEFAULT_EPOCH);
         let directory = &self.directory;
         let order = Order { name, named, recipe, pins: &pins, directory, epoch, compression };
-        let scripts = Sandbox { session, epoch, stop: &self.stop };
+        let scripts = Sandbox { session, name: (!self.quiet).then_some(name), epoch, stop: &self.stop };
         let made = self.archives(session, &machine).build(&order, &scripts)?;
         Ok((made, pins.packages.len()))
     }
@@ -230,7 +231,8 @@ impl Assembly {
         Some(built.map_err(|error| Said(error.text.trim_start_matches("error: ").to_owned())).map(
             |(made, packages)| {
                 if !made.known && !self.quiet {
-                    say(format!("{}: assembled from {packages} packages", name.familiar()));
+                    let packages = count(packages as u64, "package", "packages");
+                    say(format!("{}: assembled from {packages}", name.familiar()));
                 }
                 made.image
             },
@@ -296,20 +298,25 @@ fn native_architecture() -> Result<&'static str, CommandError> {
 /// Runs maintainers' scripts.
 struct Sandbox<'a> {
     session: &'a Session,
+    /// Whose scripts they are, when that is to be said.
+    name: Option<&'a Reference>,
     epoch: i64,
     stop: &'a StopFlag,
 }
 
 /// Scripts that failed, and what they said last.
 #[derive(Debug, thiserror::Error)]
-#[error("{problem}; the last that was said:\n{said}")]
+#[error("their scripts ended badly{said}")]
 struct ScriptsFailed {
-    problem: String,
     said: String,
+    source: StepProblem,
 }
 
 impl Scripts for Sandbox<'_> {
     fn run(&self, tree: &TreeId, command: &Command) -> Result<TreeId, HostError> {
+        if let Some(name) = self.name {
+            say(format!("{}: setting up its packages", name.familiar()));
+        }
         let run = TreeRun {
             args: command.args.clone(),
             env: command.env.clone(),
@@ -325,9 +332,13 @@ impl Scripts for Sandbox<'_> {
         let ran = run_tree(self.session, *tree, &run, &Runner::this_executable(), &mut output, self.stop);
         match ran {
             Ok((tree, _)) => Ok(tree),
-            Err(problem) => {
-                let said = String::from_utf8_lossy(&said).into_owned();
-                Err(ScriptsFailed { problem: problem.to_string(), said }.into())
+            Err(source) => {
+                let said = String::from_utf8_lossy(&said);
+                let said = match said.trim_end() {
+                    "" => String::new(),
+                    said => format!("; the last that was said:\n{said}"),
+                };
+                Err(ScriptsFailed { said, source }.into())
             }
         }
     }

@@ -252,7 +252,14 @@ pub(crate) fn registries_files() -> Vec<PathBuf> {
     files
 }
 
-/// Directories with a directory for each registry host, in which `*.crt` are certificates of authorities.
+/// Files that may say which images may be taken; the first one that is there counts.
+pub(crate) fn policy_files() -> Vec<PathBuf> {
+    let own = configuration_directory().map(|directory| directory.join("containers/policy.json"));
+    own.into_iter().chain([PathBuf::from("/etc/containers/policy.json")]).collect()
+}
+
+/// Directories with a directory for each registry host, in which `*.crt` are certificates of authorities, and `*.cert`
+/// with `*.key` are this machine's own.
 pub(crate) fn certificate_directories() -> Vec<PathBuf> {
     let mut directories: Vec<PathBuf> =
         ["/etc/docker/certs.d", "/etc/containers/certs.d"].iter().map(PathBuf::from).collect();

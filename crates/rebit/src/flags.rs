@@ -15,10 +15,10 @@ mod registry;
 
 pub(crate) use cache::{Cache, CacheCommand};
 pub(crate) use check::Check;
-pub(crate) use compare::{Accept, Diff, Verify};
+pub(crate) use compare::{Accept, Diff, Document, History, Inspect, Verify};
 pub(crate) use distro::{Image, ImageBuild, ImageCommand, Lock};
 pub(crate) use means::BuildMeans;
-pub(crate) use registry::{Copy, Login, Logout, Pull, PullFlag, Push, Tags};
+pub(crate) use registry::{Copy, Login, Logout, ProvenanceFlag, Pull, PullFlag, Push, Referrers, Tags};
 
 /// Builds container images to the same bits every time, on any machine, and proves it.
 #[derive(Debug, Parser)]
@@ -74,6 +74,8 @@ pub(crate) enum Command {
     Logout(Logout),
     /// List the tags of a repository at its registry.
     Tags(Tags),
+    /// List what refers to an image at its registry: provenances, signatures, inventories.
+    Referrers(Referrers),
     /// List the images of the store.
     Images(Images),
     /// Show an image's manifest, config and layers.
@@ -122,6 +124,9 @@ pub(crate) struct Build {
     /// Send the image to the registries that its names say.
     #[arg(long)]
     pub(crate) push: bool,
+    /// Put the image's provenance beside it at the registries that it is sent to; the image stays the same.
+    #[arg(long, value_enum, value_name = "WHETHER", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
+    pub(crate) provenance: Option<ProvenanceFlag>,
     /// Check the Dockerfile and build nothing; a finding makes the exit code 1.
     #[arg(long, conflicts_with = "call")]
     pub(crate) check: bool,
@@ -299,35 +304,6 @@ pub(crate) struct Images {
 }
 
 #[derive(Debug, Args)]
-pub(crate) struct Inspect {
-    /// The image.
-    #[arg(value_name = "IMAGE")]
-    pub(crate) image: String,
-    /// Print the manifest's or config's bytes as they are.
-    #[arg(long, value_enum, value_name = "DOCUMENT")]
-    pub(crate) raw: Option<Document>,
-}
-
-#[derive(Debug, Args)]
-pub(crate) struct History {
-    /// The image.
-    #[arg(value_name = "IMAGE")]
-    pub(crate) image: String,
-    /// Show what each step read, ran and wrote, of an image that was built here.
-    #[arg(long)]
-    pub(crate) provenance: bool,
-    /// Print the provenance document's bytes as they are.
-    #[arg(long, requires = "provenance", conflicts_with = "json")]
-    pub(crate) raw: bool,
-    /// Print JSON.
-    #[arg(long)]
-    pub(crate) json: bool,
-    /// Print instructions and digests in full.
-    #[arg(long)]
-    pub(crate) no_trunc: bool,
-}
-
-#[derive(Debug, Args)]
 pub(crate) struct Tag {
     /// The image.
     #[arg(value_name = "IMAGE")]
@@ -476,14 +452,6 @@ impl ContextModes {
             Self::Executable => "executable",
         }
     }
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub(crate) enum Document {
-    /// The image's manifest.
-    Manifest,
-    /// The image's config.
-    Config,
 }
 
 /// What `--call` asks for.

@@ -2,12 +2,14 @@
 
 mod helper;
 mod login;
+pub(crate) mod provenance;
 mod pull;
 mod push;
+mod referrers;
 mod site;
 mod source;
 
-use std::io::Read as _;
+use std::io::{ErrorKind, Read as _};
 use std::path::Path;
 use std::sync::{Arc, OnceLock};
 
@@ -15,12 +17,13 @@ use rebit_image::ImageError;
 use rebit_oci::Reference;
 use rebit_remote::Stop;
 use rebit_remote::http::HttpError;
-use rebit_remote::registry::{Hosts, Registry, RegistryError, RegistryOptions};
+use rebit_remote::registry::{Hosts, Policy, Refusal, Registry, RegistryError, RegistryOptions};
 use rebit_sandbox::StopFlag;
 
 pub(crate) use login::{AuthStore, save, take_away};
 pub(crate) use pull::{Pull, Pulled};
-pub(crate) use push::{Outgoing, push};
+pub(crate) use push::{Outgoing, OutgoingIndex, push, push_index};
+pub(crate) use referrers::Referring;
 pub(crate) use source::RegistrySource;
 
 use crate::error::{CommandError, ExitKind};
@@ -50,6 +53,7 @@ impl Registries {
         let client = Registry::new(RegistryOptions {
             http: network::client_options(stop),
             hosts: hosts()?,
+            policy: policy()?,
             site: Arc::new(site::Machine),
         });
         Ok(self.client.get_or_init(|| client))
@@ -73,6 +77,21 @@ fn hosts() -> Result<Hosts, CommandError> {
         hosts.add(&text).map_err(|error| wrong(&error))?;
     }
     Ok(hosts)
+}
+
+/// What may be taken: the user's policy, else the machine's; everything where there is none, as for Docker.
+fn policy() -> Result<Policy, CommandError> {
+    for path in environment::policy_files() {
+        let wrong = |what: &dyn std::fmt::Display| {
+            CommandError::message(format!("cannot use `{}`: {what}", path.display()))
+        };
+        match read(&path) {
+            Ok(bytes) => return Policy::parse(&bytes).map_err(|error| wrong(&error)),
+            Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => {}
+            Err(error) => return Err(wrong(&error)),
+        }
+    }
+    Ok(Policy::default())
 }
 
 /// Reads a file that is not large.
@@ -103,9 +122,21 @@ pub(crate) fn hint(error: &RegistryError) -> Option<String> {
         RegistryError::Denied { registry, .. } => Some(format!(
             "the user that `rebit login {registry}` or `docker login` was told may not do this, or there is no such repository"
         )),
+        RegistryError::Policy { refusal: Refusal::Rejected, .. } => {
+            Some("policy.json in ~/.config/containers or /etc/containers says so".to_owned())
+        }
+        RegistryError::Policy { .. } => Some(
+            "rebit verifies no signatures; let `skopeo copy` verify it into an image layout, and take it from there with `rebit import oci:DIR`".to_owned(),
+        ),
         RegistryError::Blocked { .. } => Some("registries.conf has `blocked = true` for it".to_owned()),
         RegistryError::Status { status: 429, .. } => {
             Some("the registry limits how often it is asked; some allow more after `rebit login`".to_owned())
+        }
+        RegistryError::Http(error @ HttpError::Tls { url, .. }) if wants_certificate(error) => {
+            let host = url.split('/').nth(2).unwrap_or("HOST");
+            Some(format!(
+                "it wants a certificate of this machine: /etc/docker/certs.d/{host}/client.cert and client.key"
+            ))
         }
         RegistryError::Http(HttpError::Tls { url, .. }) => {
             let host = url.split('/').nth(2).unwrap_or("HOST");
@@ -115,6 +146,21 @@ pub(crate) fn hint(error: &RegistryError) -> Option<String> {
         }
         _ => None,
     }
+}
+
+/// Whether a server ended the connection because of the certificate that the client showed, or did not show.
+fn wants_certificate(error: &HttpError) -> bool {
+    let mut cause = std::error::Error::source(error);
+    while let Some(inner) = cause {
+        let text = inner.to_string();
+        if text.contains("received fatal alert")
+            && (text.contains("Certificate") || text.contains("UnknownCA"))
+        {
+            return true;
+        }
+        cause = inner.source();
+    }
+    false
 }
 
 impl From<RegistryError> for CommandError {

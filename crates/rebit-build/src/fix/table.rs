@@ -84,6 +84,14 @@ pub static FIXERS: &[Fixer] = &[
         rule: Rule::TakeBack,
     },
     Fixer {
+        name: "go-cache",
+        version: 1,
+        summary: "take back Go's cache of what it compiled",
+        reason: "every entry has a time",
+        files: &[BelowAny(".cache/go-build")],
+        rule: Rule::TakeBack,
+    },
+    Fixer {
         name: "machine-id",
         version: 1,
         summary: "empty /etc/machine-id, and take back dbus's copy; a machine makes its own when it starts",

@@ -70,8 +70,8 @@ fn layers_are_applied_one_after_another() {
     assert_eq!(find(&lab.session, &wrong).unwrap(), None);
     let listed = list(lab.session.store()).unwrap();
     let summary: Vec<_> =
-        listed.iter().map(|i| (i.name.as_str(), i.size, i.uncompressed_size, i.layers)).collect();
-    let expected = |name| (name, image.size(), Some(2), 2);
+        listed.iter().map(|i| (i.name.as_str(), i.size, i.uncompressed_size, i.files, i.layers)).collect();
+    let expected = |name| (name, image.size(), Some(2), Some(2), 2);
     let full = ["docker.io/library/x:1", "docker.io/library/y:latest", "docker.io/library/z:latest"];
     assert_eq!(summary, full.map(expected));
     assert_eq!(untag(lab.session.store(), "y").unwrap(), [full[1]]);

@@ -12,7 +12,7 @@ use super::layout_index::{LayoutIndex, OCI_LAYOUT};
 use super::layout_source::blob_name;
 use super::publish::{Temporary, directory_of, sync_directory};
 use super::tar_scan::BLOCK;
-use super::{ImageDocuments, ImageNames, Sink};
+use super::{Document, ImageDocuments, ImageNames, Sink};
 use crate::ImageError;
 
 /// Which programs an archive is for.
@@ -185,6 +185,14 @@ impl Sink for ArchiveSink<'_> {
         self.index.put(image, names);
         let tagged = names.references.iter().filter(|name| name.tag().is_some() && name.digest().is_none());
         self.docker.push(DockerManifest::of(image, tagged.map(ToString::to_string).collect())?);
+        Ok(())
+    }
+
+    fn put_index(&mut self, top: &Document, names: &ImageNames) -> Result<(), ImageError> {
+        if self.form == ArchiveForm::Docker {
+            return Err(ImageError::Unsupported { what: "an image index in a Docker archive".to_owned() });
+        }
+        self.index.put_index(top, names);
         Ok(())
     }
 

@@ -4,9 +4,9 @@ use std::collections::BTreeMap;
 use std::io::Read;
 
 use rebit_oci::digest::VerifyReader;
-use rebit_oci::manifest;
+use rebit_oci::{Digest, manifest};
 
-use super::{ImageDocuments, ImageNames, Sink, Source};
+use super::{Everything, ImageDocuments, ImageNames, Sink, Source};
 use crate::ImageError;
 
 /// Copies an image: its blobs, each once and in order of digest, then its documents. Returns the bytes of all
@@ -45,5 +45,32 @@ pub fn copy(
         total = total.saturating_add(size);
     }
     sink.put_image(image, names)?;
+    Ok(total)
+}
+
+/// Copies an image index with everything below it, as [`copy`] does an image: documents byte for byte, blobs verified.
+///
+/// # Errors
+/// As [`copy`], and [`ImageError::Unsupported`] where the sink can hold no index.
+pub fn copy_index(
+    source: &dyn Source,
+    all: &Everything,
+    names: &ImageNames,
+    sink: &mut dyn Sink,
+) -> Result<u64, ImageError> {
+    let documents: BTreeMap<Digest, &[u8]> =
+        all.below.iter().chain([&all.top]).map(|document| (document.digest, &*document.bytes)).collect();
+    let mut blobs = all.blobs.clone();
+    blobs.extend(documents.iter().map(|(digest, bytes)| (*digest, bytes.len() as u64)));
+    let mut total = 0_u64;
+    for (digest, size) in blobs {
+        let reader: Box<dyn Read + Send + '_> = match documents.get(&digest) {
+            Some(bytes) => Box::new(*bytes),
+            None => source.open(&digest, size)?,
+        };
+        sink.put_blob(&digest, size, &mut VerifyReader::new(reader, digest, size))?;
+        total = total.saturating_add(size);
+    }
+    sink.put_index(&all.top, names)?;
     Ok(total)
 }

@@ -4,7 +4,7 @@ use rebit_oci::manifest::{self, MediaType};
 use rebit_oci::{Digest, json};
 use serde_json::{Map, Value};
 
-use super::{ImageDocuments, ImageNames, Offer};
+use super::{Document, ImageDocuments, ImageNames, Offer};
 use crate::Platform;
 
 /// The annotation with the digest of everything else in `index.json`.
@@ -74,10 +74,19 @@ impl LayoutIndex {
 
     /// Adds an image under its names. A name that another image has here becomes this one's.
     pub(crate) fn put(&mut self, image: &ImageDocuments, names: &ImageNames) {
+        self.put_described(image.manifest.digest(), &described(image), names);
+    }
+
+    /// Adds an index with all below it, as [`put`](Self::put) does an image.
+    pub(crate) fn put_index(&mut self, top: &Document, names: &ImageNames) {
+        self.put_described(top.digest, &fields(&top.media_type, &top.digest, top.bytes.len() as u64), names);
+    }
+
+    fn put_described(&mut self, digest: Digest, fields: &Map<String, Value>, names: &ImageNames) {
         let mut added: Vec<Value> = Vec::new();
         let mut taken: Vec<String> = Vec::new();
         let mut push = |tag: Option<String>, full: Option<String>| {
-            added.push(descriptor(image, tag.as_deref(), full.as_deref()));
+            added.push(named(fields.clone(), tag.as_deref(), full.as_deref()));
             taken.extend(tag);
         };
         let mut tags: Vec<String> = Vec::new();
@@ -94,7 +103,7 @@ impl LayoutIndex {
         if names.references.is_empty() {
             push(names.tag.clone(), None);
         }
-        let digest = image.manifest.digest().to_string();
+        let digest = digest.to_string();
         let mut manifests: Vec<Value> = self.manifests().to_vec();
         manifests.retain(|old| match annotation(old, REF_NAME) {
             Some(name) => !taken.iter().any(|tag| tag == name),
@@ -188,12 +197,17 @@ fn offer(value: &Value) -> Result<Offer, String> {
     })
 }
 
-fn descriptor(image: &ImageDocuments, tag: Option<&str>, full: Option<&str>) -> Value {
-    let media_type = image.manifest.value().media_type().clone().unwrap_or(MediaType::ImageManifest);
+fn fields(media_type: &MediaType, digest: &Digest, size: u64) -> Map<String, Value> {
     let mut fields = Map::new();
     fields.insert("mediaType".to_owned(), media_type.to_string().into());
-    fields.insert("digest".to_owned(), image.manifest.digest().to_string().into());
-    fields.insert("size".to_owned(), image.manifest.size().into());
+    fields.insert("digest".to_owned(), digest.to_string().into());
+    fields.insert("size".to_owned(), size.into());
+    fields
+}
+
+fn described(image: &ImageDocuments) -> Map<String, Value> {
+    let media_type = image.manifest.value().media_type().clone().unwrap_or(MediaType::ImageManifest);
+    let mut fields = fields(&media_type, &image.manifest.digest(), image.manifest.size());
     let wanted = Platform::of_config(image.config.value());
     let mut platform = Map::new();
     platform.insert("architecture".to_owned(), wanted.architecture.into());
@@ -202,6 +216,10 @@ fn descriptor(image: &ImageDocuments, tag: Option<&str>, full: Option<&str>) -> 
         platform.insert("variant".to_owned(), variant.into());
     }
     fields.insert("platform".to_owned(), Value::Object(platform));
+    fields
+}
+
+fn named(mut fields: Map<String, Value>, tag: Option<&str>, full: Option<&str>) -> Value {
     let mut annotations = Map::new();
     if let Some(tag) = tag {
         annotations.insert(REF_NAME.to_owned(), tag.into());

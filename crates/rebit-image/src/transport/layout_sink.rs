@@ -12,7 +12,7 @@ use super::files::{Directory, Files, read_small};
 use super::layout_index::{LayoutIndex, OCI_LAYOUT};
 use super::layout_source::{blob_name, check_size};
 use super::publish::{PREFIX, SUFFIX, Temporary, sync_directory};
-use super::{ImageDocuments, ImageNames, Sink};
+use super::{Document, ImageDocuments, ImageNames, Sink};
 use crate::ImageError;
 
 /// An image layout in a directory, which one writer at a time extends.
@@ -133,6 +133,11 @@ impl Sink for LayoutSink {
 
     fn put_image(&mut self, image: &ImageDocuments, names: &ImageNames) -> Result<(), ImageError> {
         self.index.put(image, names);
+        Ok(())
+    }
+
+    fn put_index(&mut self, top: &Document, names: &ImageNames) -> Result<(), ImageError> {
+        self.index.put_index(top, names);
         Ok(())
     }
 

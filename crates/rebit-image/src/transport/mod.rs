@@ -12,6 +12,7 @@
 mod archive_sink;
 mod copy;
 mod docker_archive;
+mod everything;
 pub(crate) mod files;
 pub(crate) mod layout_index;
 mod layout_sink;
@@ -25,14 +26,15 @@ use std::io::Read;
 
 pub(crate) use archive_sink::DockerManifest;
 pub use archive_sink::{ArchiveForm, ArchiveSink};
-pub use copy::copy;
+pub use copy::{copy, copy_index};
 pub use docker_archive::DockerArchiveSource;
 pub(crate) use docker_archive::{SavedImage, saved_images};
+pub use everything::{Document, Everything, everything, top};
 pub use layout_sink::LayoutSink;
 pub(crate) use layout_sink::check_version;
 pub use layout_source::LayoutSource;
 pub use resolve::select;
-pub(crate) use resolve::{MAX_DEPTH, documents, read_blob};
+pub(crate) use resolve::{MAX_DEPTH, documents, is_attestation, read_blob};
 pub use store_source::StoreSource;
 
 use rebit_oci::config::ImageConfig;
@@ -121,6 +123,12 @@ pub trait Sink {
     /// # Errors
     /// When writing fails.
     fn put_image(&mut self, image: &ImageDocuments, names: &ImageNames) -> Result<(), ImageError>;
+
+    /// Takes an image index of which everything, itself included, was put.
+    ///
+    /// # Errors
+    /// [`ImageError::Unsupported`] where there can be none, or when writing fails.
+    fn put_index(&mut self, top: &Document, names: &ImageNames) -> Result<(), ImageError>;
 
     /// Makes everything durable and visible.
     ///

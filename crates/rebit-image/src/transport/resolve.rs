@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::io::Read;
 
 use rebit_oci::document::MAX_DOCUMENT;
-use rebit_oci::manifest::{self, ImageIndex, ImageManifest, Kind};
+use rebit_oci::manifest::{self, Descriptor, ImageIndex, ImageManifest, Kind};
 use rebit_oci::{Digest, Raw};
 
 use super::{ImageDocuments, Offer, Source};
@@ -13,7 +13,7 @@ use crate::{ImageError, Platform};
 /// How deep indexes may be nested.
 pub(crate) const MAX_DEPTH: usize = 4;
 /// Most manifests of one index.
-const MAX_CHILDREN: usize = 1000;
+pub(super) const MAX_CHILDREN: usize = 1000;
 /// What BuildKit puts on a manifest that is not an image but describes one.
 const ATTESTATION: &str = "vnd.docker.reference.type";
 
@@ -110,20 +110,26 @@ pub fn select(
             _ => return choose(source, candidates(&index)?, wanted, any_platform),
         }
     }
-    Err(ImageError::Limit { what: "the depth of nested image indexes".to_owned(), limit: MAX_DEPTH as u64 })
+    Err(too_deep())
+}
+
+pub(super) fn too_deep() -> ImageError {
+    ImageError::Limit { what: "the depth of nested image indexes".to_owned(), limit: MAX_DEPTH as u64 }
+}
+
+pub(super) fn too_many(index: &Digest) -> ImageError {
+    let what = format!("the number of manifests in index {index}");
+    ImageError::Limit { what, limit: MAX_CHILDREN as u64 }
 }
 
 fn candidates(index: &Raw<ImageIndex>) -> Result<Vec<Candidate>, ImageError> {
     let children = index.value().manifests();
     if children.len() > MAX_CHILDREN {
-        let what = format!("the number of manifests in index {}", index.digest());
-        return Err(ImageError::Limit { what, limit: MAX_CHILDREN as u64 });
+        return Err(too_many(&index.digest()));
     }
     let mut candidates = Vec::new();
     for child in children {
-        let attestation =
-            child.annotations().as_ref().is_some_and(|annotations| annotations.contains_key(ATTESTATION));
-        if manifest::kind(child.media_type()) == Kind::Manifest && !attestation {
+        if manifest::kind(child.media_type()) == Kind::Manifest && !is_attestation(child) {
             candidates.push(Candidate {
                 digest: manifest::digest(child)?,
                 size: child.size(),
@@ -132,6 +138,11 @@ fn candidates(index: &Raw<ImageIndex>) -> Result<Vec<Candidate>, ImageError> {
         }
     }
     Ok(candidates)
+}
+
+/// Whether an index says of a manifest that it is no image.
+pub(crate) fn is_attestation(child: &Descriptor) -> bool {
+    child.annotations().as_ref().is_some_and(|annotations| annotations.contains_key(ATTESTATION))
 }
 
 fn choose(
@@ -174,7 +185,7 @@ fn checked(
     Err(ImageError::NoPlatform { wanted: wanted.clone(), available: vec![platform.to_string()] })
 }
 
-fn ambiguous(source: &dyn Source, offers: &[Offer]) -> ImageError {
+pub(super) fn ambiguous(source: &dyn Source, offers: &[Offer]) -> ImageError {
     let name = |offer: &Offer| offer.tag.clone().or_else(|| offer.name.clone());
     ImageError::Ambiguous {
         name: String::new(),

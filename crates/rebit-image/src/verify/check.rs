@@ -10,12 +10,14 @@ use rebit_oci::{DiffId, Digest, Raw};
 
 use super::hash;
 use super::{Finding, MAX_FINDINGS, VerifiedImage, VerifyError, VerifyReport};
-use crate::transport::{MAX_DEPTH, Offer, Source, read_blob};
+use crate::transport::{MAX_DEPTH, Offer, Source, is_attestation, read_blob};
 use crate::{ImageError, Platform};
 
 /// What is known so far.
 #[derive(Debug, Default)]
 pub(super) struct Check {
+    /// Whether a blob that cannot be read says nothing of the blob.
+    strict: bool,
     findings: Vec<Finding>,
     more: bool,
     report: VerifyReport,
@@ -29,6 +31,11 @@ pub(super) struct Check {
 }
 
 impl Check {
+    /// What cannot be read says nothing of what is there.
+    pub(super) fn strict() -> Self {
+        Self { strict: true, ..Self::default() }
+    }
+
     pub(super) fn add(&mut self, blob: Option<Digest>, entry: Option<&str>, problem: String) {
         let finding = Finding { blob, entry: entry.map(str::to_owned), problem };
         if self.findings.contains(&finding) {
@@ -66,12 +73,15 @@ impl Check {
             Err(error) => error,
         };
         match error {
+            ImageError::BlobIo { .. } if self.strict => return Err(error),
             ImageError::CorruptBlob { digest, reason } => self.add(Some(digest), None, reason),
             ImageError::CorruptEntry { entry, reason, .. } => self.add(None, Some(&entry), reason),
             ImageError::BlobIo { digest, source } => {
                 self.add(Some(digest), None, format!("it cannot be read: {}", chain(&source)));
             }
-            ImageError::Io { .. } | ImageError::Ambiguous { .. } => return Err(error),
+            ImageError::Io { .. } | ImageError::Ambiguous { .. } | ImageError::Place { .. } => {
+                return Err(error);
+            }
             // The store tells damage from trouble, but both mean that the image cannot be trusted.
             other => self.add(None, None, chain(&other)),
         }
@@ -86,8 +96,12 @@ impl Check {
     ) -> Result<Option<T>, ImageError> {
         match result {
             Err(
-                error @ (ImageError::Io { .. } | ImageError::CorruptBlob { .. } | ImageError::BlobIo { .. }),
+                error @ (ImageError::Io { .. }
+                | ImageError::Place { .. }
+                | ImageError::CorruptBlob { .. }
+                | ImageError::BlobIo { .. }),
             ) => self.note(Err(error)),
+            Err(error @ ImageError::Unsupported { .. }) if self.strict => Err(error),
             Err(ImageError::NotFound { .. }) => {
                 self.add(Some(digest), None, "it is missing".to_owned());
                 Ok(None)
@@ -113,6 +127,7 @@ impl Check {
             digest: offer.digest,
             size: offer.size,
             platform: offer.platform.clone(),
+            attestation: false,
         };
         self.document(source, &found, &names, 0)
     }
@@ -165,6 +180,7 @@ impl Check {
                 digest,
                 size: descriptor.size(),
                 platform: descriptor.platform().as_ref().map(Platform::of_descriptor),
+                attestation: is_attestation(descriptor),
             }),
             Err(error) => {
                 self.add(Some(by), None, error.to_string());
@@ -217,7 +233,7 @@ impl Check {
             manifest.value().layers().iter().filter_map(|layer| self.found(digest, layer)).collect();
         self.named.extend(layers.iter().map(|layer| layer.digest));
         let bytes = self.read(source, config.digest, config.size)?;
-        if manifest::kind(described.media_type()) != Kind::Config {
+        if found.attestation || manifest::kind(described.media_type()) != Kind::Config {
             // An artifact or attestation: its blobs are checked as blobs.
             for layer in layers {
                 self.blob(source, layer.digest, layer.size)?;
@@ -373,6 +389,8 @@ struct Found {
     digest: Digest,
     size: u64,
     platform: Option<Platform>,
+    /// What names it says that it describes an image and is none.
+    attestation: bool,
 }
 
 /// Reads a layer blob to its end and computes its diff id.

@@ -139,6 +139,22 @@ pub fn verify(
     check.finish(&place.to_string(), expected)
 }
 
+/// Checks what a source offers, with all images of an index, and that `expected` is there. Every byte of it is read.
+///
+/// What does not come, for a reason of the place and not of the bytes, is no finding but an error.
+///
+/// # Errors
+/// [`VerifyError`].
+pub fn verify_source(source: &dyn Source, expected: Option<Digest>) -> Result<VerifyReport, VerifyError> {
+    let mut check = Check::strict();
+    if let Some(offers) = check.opened(source.offers())? {
+        for offer in offers {
+            check.offer(source, &offer)?;
+        }
+    }
+    check.finish(&source.place(), expected)
+}
+
 /// An image of the store: its blobs, and that its trees can be loaded.
 fn store(session: Option<&Session>, name: &str, check: &mut Check) -> Result<(), VerifyError> {
     let Some(session) = session else {

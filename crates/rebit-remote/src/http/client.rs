@@ -11,7 +11,7 @@ use ureq::tls::{PemItem, RootCerts, TlsConfig, TlsProvider, parse_pem};
 use ureq::{Agent, Body};
 
 use super::address::Address;
-use super::{Head, HttpError};
+use super::{Head, HttpError, Identity};
 use crate::{Proxies, Stop};
 
 /// How often the caller is asked whether to stop.
@@ -92,11 +92,15 @@ impl Client {
     /// A client; nothing is connected yet.
     #[must_use]
     pub fn new(options: ClientOptions) -> Self {
-        Self::with_trust(options, false)
+        Self::for_host(options, false, None)
     }
 
-    /// A client that takes any certificate, when `any_certificate` says so.
-    pub(crate) fn with_trust(options: ClientOptions, any_certificate: bool) -> Self {
+    /// A client that takes any certificate, when `any_certificate` says so, and shows its own to servers that ask for one.
+    pub(crate) fn for_host(
+        options: ClientOptions,
+        any_certificate: bool,
+        identity: Option<&Identity>,
+    ) -> Self {
         let authorities: Vec<_> = parse_pem(&options.authorities)
             .filter_map(|item| match item {
                 Ok(PemItem::Certificate(certificate)) => Some(certificate),
@@ -108,6 +112,7 @@ impl Client {
             .provider(TlsProvider::Rustls)
             .root_certs(RootCerts::Specific(Arc::new(authorities)))
             .disable_verification(any_certificate)
+            .client_cert(identity.map(Identity::shown))
             .unversioned_rustls_crypto_provider(Arc::new(rustls::crypto::ring::default_provider()))
             .build();
         let config = Agent::config_builder()

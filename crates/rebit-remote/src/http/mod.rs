@@ -9,6 +9,7 @@ mod client;
 mod error;
 mod exchange;
 mod head;
+mod identity;
 mod proxy;
 #[cfg(test)]
 mod tests;
@@ -18,3 +19,4 @@ pub use client::{Client, ClientOptions, Limits, Request};
 pub use error::HttpError;
 pub(crate) use exchange::{Answer, Exchange, Payload, Watch};
 pub use head::Head;
+pub use identity::{Identity, IdentityError};

@@ -29,6 +29,17 @@ struct State {
     granted: BTreeMap<String, String>,
 }
 
+/// What became of a refusal.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Renewed {
+    /// There is nothing else to show.
+    No,
+    /// There is something new, got for this.
+    Own,
+    /// Another thread had got something new by then, which may have run out in turn.
+    Others,
+}
+
 /// Who asks, and on which way.
 pub(super) struct Asker<'a> {
     pub(super) site: &'a dyn Site,
@@ -52,29 +63,29 @@ impl Authority {
         }
     }
 
-    /// Takes note that `used` was not enough. Returns whether there is something else to try.
+    /// Takes note that `used` was not enough. Says whether there is something else to try.
     pub(super) fn refused(
         &self,
         asker: &Asker<'_>,
         head: &Head,
         scope: &str,
         used: Option<&str>,
-    ) -> Result<bool, RegistryError> {
+    ) -> Result<Renewed, RegistryError> {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         // Another thread was faster.
         if let Some(value) = state.granted.get(scope)
             && Some(value.as_str()) != used
         {
-            return Ok(true);
+            return Ok(Renewed::Others);
         }
         state.granted.remove(scope);
         match challenge::parse(head.all("www-authenticate")) {
             Some(challenge) => state.challenge = Some(challenge),
-            None => return Ok(false),
+            None => return Ok(Renewed::No),
         }
         let value = state.obtain(asker, scope)?;
         // The same password a second time is no news.
-        Ok(value.is_some() && value.as_deref() != used)
+        Ok(if value.is_some() && value.as_deref() != used { Renewed::Own } else { Renewed::No })
     }
 
     /// Whether credentials of the user are in play.
@@ -194,11 +205,24 @@ impl TokenRequest<'_> {
         }
         let bytes = asker.client.read_body(answer, MAX_TOKEN)?;
         // The parser's error may quote the token.
-        let token: Token = serde_json::from_slice(&bytes).map_err(|_| wrong("it is no JSON with a token"))?;
-        let token = if token.token.is_empty() { token.access_token } else { token.token };
-        let sendable = !token.is_empty() && token.bytes().all(|byte| byte.is_ascii_graphic());
-        if sendable { Ok(token) } else { Err(wrong("it is empty or cannot be sent")) }
+        let token =
+            serde_json::from_slice::<Token>(&bytes).map_err(|_| wrong("it is no JSON with a token"))?;
+        token.sendable().ok_or_else(|| wrong("it is empty or cannot be sent"))
     }
+}
+
+impl Token {
+    /// The token, when it can stand in a field.
+    fn sendable(self) -> Option<String> {
+        let token = if self.token.is_empty() { self.access_token } else { self.token };
+        let is_sendable = !token.is_empty() && token.bytes().all(|byte| byte.is_ascii_graphic());
+        is_sendable.then_some(token)
+    }
+}
+
+/// The token in an answer.
+pub(super) fn token_of(bytes: &[u8]) -> Option<String> {
+    serde_json::from_slice::<Token>(bytes).ok()?.sendable()
 }
 
 /// Asks with retries.

@@ -4,6 +4,7 @@ use std::error::Error;
 
 use rebit_oci::Digest;
 
+use super::policy::Refusal;
 use crate::http::HttpError;
 
 /// Why something could not be done with a registry.
@@ -75,9 +76,27 @@ pub enum RegistryError {
         /// What was asked for.
         name: String,
     },
+    /// The policy of this machine does not let the image in.
+    #[error("the policy for `{scope}` {}: `{name}`", wish(refusal))]
+    Policy {
+        /// What was asked for.
+        name: String,
+        /// What in the policy decides.
+        scope: String,
+        /// Why.
+        refusal: Refusal,
+    },
     /// The credentials of this machine cannot be used.
     #[error("cannot get the credentials for `{registry}`")]
     Credentials {
+        /// The host.
+        registry: String,
+        /// Why.
+        source: Box<dyn Error + Send + Sync>,
+    },
+    /// The certificate that this machine would show cannot be used.
+    #[error("cannot use the certificate of this machine for `{registry}`")]
+    Identity {
         /// The host.
         registry: String,
         /// Why.
@@ -100,6 +119,13 @@ fn quoted(text: &str) -> String {
     if text.is_empty() { String::new() } else { format!("; it says: {text}") }
 }
 
+fn wish(refusal: &Refusal) -> String {
+    match refusal {
+        Refusal::Rejected => "rejects it".to_owned(),
+        Refusal::Unverified { requirement } => format!("wants what is not verified here (`{requirement}`)"),
+    }
+}
+
 impl RegistryError {
     /// Whether another place may have what this one has not.
     pub(super) fn is_of_the_place(&self) -> bool {
@@ -107,8 +133,10 @@ impl RegistryError {
             self,
             Self::Http(HttpError::Interrupted)
                 | Self::Blocked { .. }
+                | Self::Policy { .. }
                 | Self::Unsupported { .. }
                 | Self::Credentials { .. }
+                | Self::Identity { .. }
                 | Self::Source { .. }
         )
     }

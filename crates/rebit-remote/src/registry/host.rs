@@ -6,13 +6,15 @@ use std::sync::{Arc, Mutex, PoisonError};
 use serde::Deserialize;
 use ureq::http::Method;
 
-use super::auth::{Asker, Authority};
+use super::auth::{Asker, Authority, Renewed};
 use super::hosts::{Endpoint, Security};
 use super::{Machinery, RegistryError};
 use crate::http::{Answer, Client, ClientOptions, Exchange, HttpError, Payload, Watch};
 
 /// Most bytes of an answer that says what went wrong.
 const MAX_ERROR: u64 = 64 << 10;
+/// How often at most something else is shown to a host, one try of a request.
+const MAX_ROUNDS: u32 = 4;
 /// Most characters that are shown of it.
 const MAX_SAID: usize = 300;
 
@@ -75,7 +77,7 @@ impl Host {
         }
     }
 
-    /// Asks once; when the host wants (other) credentials, once more. A body that was read is not sent a second time: the caller
+    /// Asks once; when the host wants (other) credentials, once more, or a little more often where other threads got them. A body that was read is not sent a second time: the caller
     /// gets the 401, and the next attempt has a new token.
     pub(super) fn attempt(&self, call: &Call<'_>, mut payload: Payload<'_>) -> Result<Answer, RegistryError> {
         let line = self.line()?;
@@ -84,7 +86,8 @@ impl Host {
             false => format!("{}/v2/{}", line.base, call.target),
         };
         let asker = self.asker(&line);
-        for last in [false, true] {
+        let mut own = false;
+        for round in 1.. {
             let authorization = self.authority.get(&asker, call.scope)?;
             let is_stream = matches!(payload, Payload::Stream(..));
             let exchange = Exchange {
@@ -100,15 +103,17 @@ impl Host {
                 },
             };
             let answer = line.client.exchange(exchange)?;
-            if answer.head.status != 401 || last {
+            if answer.head.status != 401 || own || round == MAX_ROUNDS {
                 return Ok(answer);
             }
-            let more = self.authority.refused(&asker, &answer.head, call.scope, authorization.as_deref())?;
-            if is_stream || !more {
-                return Ok(answer);
+            match self.authority.refused(&asker, &answer.head, call.scope, authorization.as_deref())? {
+                _ if is_stream => return Ok(answer),
+                Renewed::No => return Ok(answer),
+                Renewed::Own => own = true,
+                Renewed::Others => {}
             }
         }
-        unreachable!("the second round returns")
+        unreachable!("the last round returns")
     }
 
     fn is_own(&self, line: &Line, url: &str) -> bool {
@@ -185,16 +190,22 @@ impl Host {
         let Endpoint { host, security, .. } = &self.endpoint;
         let options = &self.machinery.options;
         let further = options.site.authorities(host);
+        let identity = options
+            .site
+            .identity(host)
+            .map_err(|source| RegistryError::Identity { registry: host.clone(), source })?;
+        let is_known = !further.is_empty() || identity.is_some();
         let own = |any: bool| {
             let mut authorities = options.http.authorities.clone();
             authorities.extend(&further);
-            let client = Client::with_trust(ClientOptions { authorities, ..options.http.clone() }, any);
+            let client = ClientOptions { authorities, ..options.http.clone() };
+            let client = Client::for_host(client, any, identity.as_ref());
             (Some(client.watch()), Arc::new(client))
         };
         let shared = || (None, Arc::clone(&self.machinery.client));
         let (scheme, (watch, client)) = match security {
             // Whoever gives a certificate for a registry on this machine wants it to be asked over TLS.
-            Security::Tls | Security::Plain if !further.is_empty() => ("https", own(false)),
+            Security::Tls | Security::Plain if is_known => ("https", own(false)),
             Security::Tls => ("https", shared()),
             Security::Plain => ("http", shared()),
             Security::Any => {
@@ -218,7 +229,7 @@ impl Host {
 }
 
 /// What an answer says in words: codes and messages, cut and on one line.
-fn said(bytes: &[u8]) -> String {
+pub(super) fn said(bytes: &[u8]) -> String {
     #[derive(Deserialize)]
     struct Body {
         errors: Vec<Item>,

@@ -212,8 +212,8 @@ fn endpoint(full: &str, insecure: bool) -> Endpoint {
     let (account, repository) = full.split_once('/').unwrap_or((full, ""));
     let host = if account == "docker.io" { DOCKER_HUB } else { account };
     let security = match insecure {
-        _ if is_loopback(host) => Security::Plain,
         true => Security::Any,
+        false if is_loopback(host) => Security::Plain,
         false => Security::Tls,
     };
     // Docker's own registry keeps what has one word in a directory of its own.
@@ -279,7 +279,7 @@ mod tests {
         let hub = "registry-1.docker.io/library/busybox Tls";
         check("busybox", Access::Pull, &["mirror.example/hub/library/busybox Tls", hub]);
         check("busybox", Access::Push, &[hub]);
-        let local = "localhost:5000/library/busybox Plain";
+        let local = "localhost:5000/library/busybox Any";
         check(
             &format!("busybox@{digest}"),
             Access::Pull,

@@ -1,10 +1,13 @@
 //! What a repository has: tags, and what refers to a manifest.
 
+use std::collections::BTreeMap;
+
 use rebit_oci::Digest;
 use rebit_oci::manifest::{ImageIndex, OCI_INDEX};
 use serde::{Deserialize, Serialize};
 use ureq::http::Method;
 
+use super::attach::referrers_tag;
 use super::host::{Call, Host};
 use super::repository::{MAX_MANIFEST, Repository, Wanted};
 use super::{Manifest, RegistryError};
@@ -26,6 +29,9 @@ pub struct Referrer {
     pub media_type: String,
     /// What kind of thing.
     pub artifact_type: Option<String>,
+    /// What is said of it.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub annotations: BTreeMap<String, String>,
 }
 
 #[derive(Deserialize)]
@@ -44,9 +50,7 @@ impl Repository {
         let mut tags = Vec::new();
         let first = format!("{}/tags/list?n=1000", host.endpoint.repository);
         self.pages(first, &what, &mut |bytes| {
-            let page: Tags =
-                serde_json::from_slice(bytes).map_err(|error| host.protocol(&what, error.to_string()))?;
-            tags.extend(page.tags.unwrap_or_default());
+            tags.extend(tags_of(bytes).map_err(|reason| host.protocol(&what, reason))?);
             Ok(tags.len())
         })?;
         Ok(tags)
@@ -66,10 +70,11 @@ impl Repository {
             Ok(found.len())
         });
         match listed {
-            Err(RegistryError::NotFound { .. }) => {}
+            // That there is no such list is said in more than one way.
+            Err(RegistryError::NotFound { .. } | RegistryError::Status { status: 400 | 405 | 501, .. }) => {}
             other => return other.map(|()| found),
         }
-        match self.manifest(Wanted::Tag(&format!("sha256-{}", subject.hex()))) {
+        match self.manifest(Wanted::Tag(&referrers_tag(subject))) {
             Ok(Manifest { media_type, bytes, .. }) if media_type == OCI_INDEX => {
                 referrers(host, &bytes, &what)
             }
@@ -107,26 +112,40 @@ impl Repository {
 
 /// The address in `Link: <…>; rel="next"`.
 fn next(answer: &Answer) -> Option<String> {
-    answer.head.all("link").find_map(|link| {
-        let (address, parameters) = link.trim().strip_prefix('<')?.split_once('>')?;
-        let is_next = parameters.split(';').any(|part| {
-            let part = part.trim().replace(['"', ' '], "");
-            part.eq_ignore_ascii_case("rel=next")
-        });
-        is_next.then(|| address.to_owned())
-    })
+    answer.head.all("link").find_map(next_of)
+}
+
+/// The address, when a field is about the next page.
+pub(super) fn next_of(link: &str) -> Option<String> {
+    let (address, parameters) = link.trim().strip_prefix('<')?.split_once('>')?;
+    let is_next = parameters.split(';').any(|part| {
+        let part = part.trim().replace(['"', ' '], "");
+        part.eq_ignore_ascii_case("rel=next")
+    });
+    is_next.then(|| address.to_owned())
 }
 
 fn referrers(host: &Host, bytes: &[u8], what: &str) -> Result<Vec<Referrer>, RegistryError> {
-    let wrong = |reason: String| host.protocol(what, reason);
-    let index: ImageIndex = serde_json::from_slice(bytes).map_err(|error| wrong(error.to_string()))?;
+    referrers_of(bytes).map_err(|reason| host.protocol(what, reason))
+}
+
+/// Reads a list of referrers; the error says what is wrong.
+pub(super) fn referrers_of(bytes: &[u8]) -> Result<Vec<Referrer>, String> {
+    let index: ImageIndex = serde_json::from_slice(bytes).map_err(|error| error.to_string())?;
     let referrer = |descriptor: &rebit_oci::manifest::Descriptor| {
         Ok(Referrer {
-            digest: rebit_oci::manifest::digest(descriptor).map_err(|error| wrong(error.to_string()))?,
+            digest: rebit_oci::manifest::digest(descriptor).map_err(|error| error.to_string())?,
             size: descriptor.size(),
             media_type: descriptor.media_type().to_string(),
             artifact_type: descriptor.artifact_type().as_ref().map(ToString::to_string),
+            annotations: descriptor.annotations().clone().unwrap_or_default().into_iter().collect(),
         })
     };
     index.manifests().iter().map(referrer).collect()
+}
+
+/// Reads a page of a list of tags; the error says what is wrong.
+pub(super) fn tags_of(bytes: &[u8]) -> Result<Vec<String>, String> {
+    let page: Tags = serde_json::from_slice(bytes).map_err(|error| error.to_string())?;
+    Ok(page.tags.unwrap_or_default())
 }

@@ -8,14 +8,18 @@
 //! - A blob that breaks off is gone on with where it broke off; an upload likewise.
 //! - Whatever comes has a limit, and is verified before anyone relies on it.
 
+mod attach;
 mod auth;
 mod blob;
 mod challenge;
 mod credentials;
+#[doc(hidden)]
+pub mod decode;
 mod error;
 mod host;
 mod hosts;
 mod list;
+mod policy;
 mod push;
 mod repository;
 #[cfg(test)]
@@ -26,21 +30,29 @@ use std::error::Error;
 use std::fmt;
 use std::sync::Arc;
 
+pub use attach::{Attached, Attachment};
 pub use blob::Blob;
 pub use credentials::{AuthFile, AuthFileError, Credentials, DOCKER_HUB_KEY, Entry, encode_auth, server_key};
 pub use error::RegistryError;
 pub use hosts::{Access, Hosts, HostsError};
 pub use list::Referrer;
+pub use policy::{Policy, PolicyError, Refusal};
 pub use push::{OpenBlob, Push, PushBlob, PushEvent, Pushed};
 pub use repository::{Manifest, Repository, Wanted};
 
-use crate::http::{Client, ClientOptions, Watch};
+use crate::http::{Client, ClientOptions, Identity, Watch};
 use rebit_oci::Reference;
 
 /// What the machine knows of registries.
 pub trait Site: Send + Sync {
     /// Certificates of further authorities for a host, as PEM.
     fn authorities(&self, host: &str) -> Vec<u8>;
+
+    /// What this machine shows to a host that asks it for a certificate; `None` is no error.
+    ///
+    /// # Errors
+    /// What there is cannot be used.
+    fn identity(&self, host: &str) -> Result<Option<Identity>, Box<dyn Error + Send + Sync>>;
 
     /// Who the user is to `registry`, when `repository` is wanted there. It is asked when the registry wants to know.
     ///
@@ -60,6 +72,8 @@ pub struct RegistryOptions {
     pub http: ClientOptions,
     /// Which hosts are asked for a name.
     pub hosts: Hosts,
+    /// Which images may be taken.
+    pub policy: Policy,
     /// What else is known.
     pub site: Arc<dyn Site>,
 }
@@ -98,6 +112,14 @@ impl Registry {
     #[must_use]
     pub fn expand(&self, text: &str) -> Option<Vec<Reference>> {
         self.machinery.options.hosts.expand(text)
+    }
+
+    /// Whether the policy lets an image be taken.
+    ///
+    /// # Errors
+    /// [`RegistryError::Policy`].
+    pub fn may_take(&self, name: &Reference) -> Result<(), RegistryError> {
+        self.machinery.options.policy.check(name)
     }
 
     /// The repository of `name`, and how it is to be used.

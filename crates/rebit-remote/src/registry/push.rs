@@ -35,6 +35,8 @@ pub struct Push<'a> {
     pub blobs: &'a [PushBlob],
     /// Where they are read.
     pub open: &'a OpenBlob<'a>,
+    /// Manifests that the last one names, put by their digests before it, in this order.
+    pub before: &'a [Manifest],
     /// What comes last.
     pub manifest: &'a Manifest,
     /// The tags that it gets; without any it is there by its digest.
@@ -115,6 +117,7 @@ impl Repository {
         if let Some(error) = error.into_inner().unwrap_or_else(PoisonError::into_inner) {
             return Err(error);
         }
+        push.before.iter().try_for_each(|one| self.put_manifest(Wanted::Digest(&one.digest), one))?;
         match push.tags {
             [] => self.put_manifest(Wanted::Digest(&push.manifest.digest), push.manifest)?,
             tags => tags.iter().try_for_each(|tag| self.put_manifest(Wanted::Tag(tag), push.manifest))?,

@@ -14,7 +14,7 @@ use super::credentials::Credentials;
 use super::host::{Call, Host};
 use super::hosts::{Access, Endpoint};
 use super::{Machinery, RegistryError, RegistryOptions, Site};
-use crate::http::Answer;
+use crate::http::{Answer, Identity};
 
 /// The largest manifest that is read, as registries have it: 4 MiB.
 pub(super) const MAX_MANIFEST: u64 = 4 << 20;
@@ -224,7 +224,11 @@ pub(super) fn digest_field(answer: &Answer) -> Option<Digest> {
 }
 
 /// What a document is: what it says itself, else what the registry calls it; `None` when it is none.
-fn media_type(bytes: &[u8], named: Option<&str>, what: &str) -> Result<Option<String>, RegistryError> {
+pub(super) fn media_type(
+    bytes: &[u8],
+    named: Option<&str>,
+    what: &str,
+) -> Result<Option<String>, RegistryError> {
     #[derive(Deserialize)]
     #[serde(rename_all = "camelCase")]
     struct Look {
@@ -261,6 +265,10 @@ pub(super) fn log_in(
     impl Site for One {
         fn authorities(&self, host: &str) -> Vec<u8> {
             self.inner.authorities(host)
+        }
+
+        fn identity(&self, host: &str) -> Result<Option<Identity>, Box<dyn std::error::Error + Send + Sync>> {
+            self.inner.identity(host)
         }
 
         fn credentials(

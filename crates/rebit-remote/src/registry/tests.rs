@@ -10,9 +10,10 @@ use rebit_oci::manifest::{OCI_INDEX, OCI_MANIFEST};
 
 use super::*;
 use crate::Proxies;
-use crate::http::{HttpError, Limits};
+use crate::http::{HttpError, Identity, Limits};
 use crate::server::{Reply, Seen, Server};
 
+mod attachments;
 mod faults;
 mod pushes;
 mod tokens;
@@ -23,6 +24,10 @@ struct Known(Option<Credentials>);
 impl Site for Known {
     fn authorities(&self, _: &str) -> Vec<u8> {
         Vec::new()
+    }
+
+    fn identity(&self, _: &str) -> Result<Option<Identity>, Box<dyn Error + Send + Sync>> {
+        Ok(None)
     }
 
     fn credentials(&self, _: &str, _: &str) -> Result<Option<Credentials>, Box<dyn Error + Send + Sync>> {
@@ -39,6 +44,7 @@ fn options(credentials: Option<Credentials>) -> RegistryOptions {
             stop: Arc::new(|| false),
         },
         hosts: Hosts::default(),
+        policy: Policy::default(),
         site: Arc::new(Known(credentials)),
     }
 }
@@ -140,10 +146,12 @@ fn lists_are_read_page_by_page_and_to_an_end() {
             }
             target
                 if target.ends_with(&format!("/manifests/sha256-{}", subject.hex()))
-                    && target.contains("app") =>
+                    && (target.contains("app") || target.contains("odd")) =>
             {
                 manifest(index.as_bytes(), OCI_INDEX)
             }
+            target if target == format!("/v2/odd/referrers/{subject}") => Reply::status(405),
+            target if target == format!("/v2/bad/referrers/{subject}") => Reply::status(418),
             target if target == format!("/v2/new/referrers/{subject}") => {
                 manifest(index.as_bytes(), OCI_INDEX)
             }
@@ -159,12 +167,13 @@ fn lists_are_read_page_by_page_and_to_an_end() {
     assert!(of("loop").tags().unwrap_err().to_string().contains("more than 1000 pages"));
     assert!(matches!(of("missing").tags(), Err(RegistryError::NotFound { .. })));
     // By the registry's list, and by the tag where there is none.
-    for repository in ["new", "app"] {
+    for repository in ["new", "app", "odd"] {
         let found = of(repository).referrers(&subject).unwrap();
         assert_eq!((found.len(), found[0].digest, found[0].size), (1, Digest::of(b"signature"), 7));
         assert_eq!(found[0].artifact_type.as_deref(), Some("a/b"));
     }
     assert_eq!(of("other").referrers(&subject).unwrap(), []);
+    assert!(matches!(of("bad").referrers(&subject), Err(RegistryError::Status { status: 418, .. })));
 }
 
 #[test]
@@ -205,4 +214,43 @@ fn a_host_that_may_be_insecure_is_asked_without_tls_when_it_has_none() {
     let asked = host::Host::new(endpoint, machinery);
     let answer = asked.send(&host::Call::new(ureq::http::Method::GET, "app/x", "")).unwrap();
     assert_eq!((answer.head.status, answer.head.url), (200, server.url("/v2/app/x")));
+}
+
+#[test]
+fn a_registry_is_reached_through_the_proxy_unless_it_is_excepted() {
+    let server = Server::new(|_| manifest(b"{}", OCI_MANIFEST));
+    let to = server.url("").trim_start_matches("http://").to_owned();
+    let proxy = Server::new(move |seen| match seen.target.ends_with(":80") {
+        true => Reply::Tunnel(to.clone()),
+        false => Reply::status(502),
+    });
+    let ask = |except: &str| {
+        let mut options = options(None);
+        let through = Some(proxy.url(""));
+        options.http.proxies = Proxies {
+            http: through.clone(),
+            https: through,
+            except: Some(except.to_owned()),
+            ..Proxies::default()
+        };
+        options.hosts.add("[[registry]]\nlocation = \"reg.invalid\"\ninsecure = true").unwrap();
+        let name = "reg.invalid/app:1".parse().unwrap();
+        let repository = Registry::new(options).repository(&name, Access::Pull).unwrap();
+        repository.manifest(Wanted::Tag("1"))
+    };
+    assert_eq!(ask("other.invalid").unwrap().bytes, b"{}");
+    assert_eq!(proxy.seen(), ["CONNECT reg.invalid:443", "CONNECT reg.invalid:80"]);
+    assert!(ask("other.invalid,.reg.invalid,reg.invalid").is_err());
+    assert_eq!(proxy.seen().len(), 2, "an excepted host is asked directly");
+}
+
+#[test]
+fn a_limit_on_requests_is_waited_for_and_then_said() {
+    let body =
+        br#"{"errors":[{"code":"TOOMANYREQUESTS","message":"You have reached your pull rate limit"}]}"#;
+    let server = Server::new(move |_| Reply::Whole(429, vec![("Retry-After", "0".into())], body.to_vec()));
+    let error = repository(&server, Access::Pull).manifest(Wanted::Tag("1")).unwrap_err();
+    assert!(matches!(error, RegistryError::Status { status: 429, .. }), "{error:?}");
+    assert!(error.to_string().contains("pull rate limit (TOOMANYREQUESTS)"), "{error}");
+    assert_eq!(server.seen().len(), 4);
 }

@@ -68,6 +68,8 @@ struct Upload<'a> {
     /// How much of it the registry has.
     at: u64,
     chunk: Option<u64>,
+    /// The least that the registry takes at once, except at the end.
+    least: u64,
     tried: u32,
 }
 
@@ -84,6 +86,7 @@ impl<'a> Upload<'a> {
             location: None,
             at: 0,
             chunk: None,
+            least: 0,
             tried: 1,
         }
     }
@@ -128,6 +131,8 @@ impl<'a> Upload<'a> {
 
     fn begun(&mut self, answer: &Answer) -> Result<(), RegistryError> {
         self.at = 0;
+        let least = answer.head.field("oci-chunk-min-length");
+        self.least = least.and_then(|text| text.trim().parse().ok()).unwrap_or(0);
         self.moved(answer)
     }
 
@@ -155,7 +160,8 @@ impl<'a> Upload<'a> {
                 }
                 continue;
             }
-            let count = self.chunk.unwrap_or(self.size).min(self.size - self.at);
+            let chunk = self.chunk.map(|chunk| chunk.max(self.least));
+            let count = chunk.unwrap_or(self.size).min(self.size - self.at);
             source.seek(self.at).map_err(|error| self.unreadable(error))?;
             let sent = self.patch(&mut source, count);
             if let Some(error) = source.failed.take() {

@@ -21,7 +21,7 @@ use super::output_flag::{self, BuildOutput};
 use super::{UNNAMED, build_error, call, compression, push, store_name};
 use super::{limit_flag, secret_flag};
 use crate::error::CommandError;
-use crate::flags::{Build, Call, Flags, NetworkFlag, ProgressFlag};
+use crate::flags::{Build, Call, Flags, NetworkFlag, ProgressFlag, ProvenanceFlag};
 use crate::network::Network;
 use crate::output::{line, say, size};
 use crate::progress::{Reporter, Transfer};
@@ -39,8 +39,8 @@ pub(crate) fn build(flags: &Flags, command: &Build) -> Result<(), CommandError> 
     let stop = signal::stop_flag()?;
     let store = environment::create_store(flags)?;
     let session = store.session()?;
-    let input = dockerfile::open(&command.source, &session, &stop)?;
     let quiet = matches!(progress, ProgressFlag::Quiet);
+    let input = dockerfile::open(&command.source, quiet, &session, &stop)?;
     let call = if command.check { Call::CHECK } else { command.call };
     if let Some(done) = call::answer(call, &input, command.source.target.as_deref(), quiet) {
         return done;
@@ -88,7 +88,9 @@ pub(crate) fn build(flags: &Flags, command: &Build) -> Result<(), CommandError> 
         write_output(&session, &image, output, &names)?;
     }
     let pushes = pushes(command, &outputs, &names)?;
-    send(&session, &image, &pushes, quiet, &Registries::new(&stop))?;
+    let with_provenance = command.provenance == Some(ProvenanceFlag::True) && !pushes.is_empty();
+    let document = if with_provenance { rebit_image::provenance(&session, &image)? } else { None };
+    send(&session, &image, &pushes, document.as_deref(), quiet, &Registries::new(&stop))?;
     report(&session, command, &image, &names, &planned.graph, progress)?;
     let digest = image.manifest.digest().to_string();
     // An archive on standard output leaves no room for a line of text.
@@ -122,6 +124,7 @@ fn send(
     session: &Session,
     image: &StoredImage,
     names: &[Reference],
+    document: Option<&[u8]>,
     quiet: bool,
     registries: &Registries,
 ) -> Result<(), CommandError> {
@@ -131,6 +134,12 @@ fn send(
         let pushed = pushed.map_err(|error| registries.failure(error))?;
         if !quiet {
             say(push::summary(name, &pushed));
+        }
+        if let Some(document) = document {
+            let attached = push::publish(registries, name, image, document)?;
+            if !quiet {
+                say(push::published(&attached));
+            }
         }
     }
     Ok(())

@@ -120,7 +120,7 @@ fn moved(bench: &Bench<'_>, command: &Check, first: &Ran, second: &Ran) -> Resul
         || command.source.file.as_ref().is_some_and(|file| file.as_os_str() == "-");
     // Standard input was read to its end.
     if !piped {
-        let input = dockerfile::open(&command.source, bench.session, bench.stop)?;
+        let input = dockerfile::open(&command.source, true, bench.session, bench.stop)?;
         if input.file.text() != bench.input.file.text() {
             moved.push(format!("the Dockerfile `{}` was changed", input.file.name()));
         } else if let Ok(planned) = dockerfile::plan(

@@ -2,27 +2,33 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use rebit_image::transport::{
-    ArchiveForm, ArchiveSink, DockerArchiveSource, ImageDocuments, ImageNames, LayoutSink, LayoutSource,
-    Sink, Source, select,
-};
+use rebit_image::transport::{Everything, ImageNames, Source, everything, select};
 use rebit_image::{ImportOptions, Place};
-use rebit_oci::manifest;
+use rebit_oci::manifest::{self, Kind, kind};
+use rebit_oci::{Digest, Reference};
+use rebit_remote::registry::Pushed;
 
 use super::pull::platform;
 use super::push::summary;
 use super::{find, place, store_name};
 use crate::error::CommandError;
 use crate::flags::{Copy, Flags};
-use crate::output::{line, say};
+use crate::output::{count, line, say};
 use crate::progress::Transfer;
-use crate::registry::{self, Outgoing, Pull, Registries, RegistrySource};
+use crate::registry::{self, Outgoing, OutgoingIndex, Pull, Referring, Registries};
 use crate::{environment, signal};
 
 pub(crate) fn copy(flags: &Flags, command: &Copy) -> Result<(), CommandError> {
     let stop = signal::stop_flag()?;
     let registries = Registries::new(&stop);
     let (from, to) = (place(&command.source)?, place(&command.destination)?);
+    if command.all && [&from, &to].iter().any(|place| matches!(place, Place::Store { .. })) {
+        return Err(CommandError::usage("`--all`: a name of the store is one image, not an index")
+            .hint("`--platform` says which image of an index goes to the store"));
+    }
+    if command.referrers && [&from, &to].iter().any(|place| !matches!(place, Place::Registry { .. })) {
+        return Err(CommandError::usage("`--referrers`: both places have to be registries, `docker://NAME`"));
+    }
     let transfer = Transfer::new(command.quiet);
     let way = Way { command, registries: &registries, transfer: &transfer };
     let done = match (&from, &to) {
@@ -49,10 +55,8 @@ impl Way<'_> {
         let session = store.session()?;
         let image = find(&session, &self.command.source)?;
         if let Place::Registry { name } = to {
-            let pushed = super::push::stored(self.registries.get()?, &session, &image, name, self.transfer)?;
-            if !self.command.quiet {
-                say(summary(name, &pushed));
-            }
+            let registry = self.registries.get()?;
+            self.pushed(name, super::push::stored(registry, &session, &image, name, self.transfer)?);
         } else {
             let names: Vec<_> = store_name(&self.command.source)
                 .ok()
@@ -83,68 +87,92 @@ impl Way<'_> {
     }
 
     fn between(&self, from: &Place, to: &Place) -> Result<(), CommandError> {
-        let source: Box<dyn Source + '_> = match from {
-            Place::Registry { name } => {
-                Box::new(RegistrySource::new(self.registries.get()?, name, self.transfer)?)
-            }
-            Place::Oci { path, tag } => Box::new(LayoutSource::open(path, tag.as_deref())?),
-            Place::OciArchive { path, tag } => Box::new(LayoutSource::open_archive(path, tag.as_deref())?),
-            Place::DockerArchive { path, name } => Box::new(DockerArchiveSource::open(path, name.as_ref())?),
-            Place::Store { .. } => unreachable!("the store is asked elsewhere"),
-        };
+        let source = super::source::open(from, self.registries, self.transfer)?;
+        let all = if self.command.all { Some(everything(&*source)?) } else { None };
+        // One image is copied as one image, whatever it runs on.
+        if let Some(all) = all.filter(|all| kind(&all.top.media_type) == Kind::ImageIndex) {
+            return self.index(&*source, &all, from, to);
+        }
         let platform = platform(self.command.platform.as_deref())?;
-        let image = select(&*source, &platform, false)?;
+        let image = select(&*source, &platform, self.command.all)?;
         if let Place::Registry { name } = to {
+            let layers: Vec<_> = image.manifest.value().layers().iter().map(manifest::digest).collect();
             let outgoing = Outgoing {
                 source: &*source,
                 image: &image,
-                holders: holders(from, &image)?,
+                holders: holders(from, layers.into_iter().collect::<Result<Vec<_>, _>>()?),
                 transfer: self.transfer,
             };
-            let pushed = registry::push(self.registries.get()?, name, &outgoing)?;
-            if !self.command.quiet {
-                say(summary(name, &pushed));
-            }
+            self.pushed(name, registry::push(self.registries.get()?, name, &outgoing)?);
+            self.referrers(from, name, &[image.manifest.digest()])?;
         } else {
-            let mut names = ImageNames::default();
-            if let Place::Registry { name } = from {
-                names.references.push(name.clone());
-            }
-            let mut sink = sink(to, &mut names)?;
+            let mut names = names(from);
+            let mut sink = rebit_image::open_sink(to, &mut names)?;
             rebit_image::transport::copy(&*source, &image, &names, &mut *sink)?;
             sink.finish()?;
         }
         line(image.manifest.digest().to_string())
     }
+
+    /// An index with all its images.
+    fn index(
+        &self,
+        source: &dyn Source,
+        all: &Everything,
+        from: &Place,
+        to: &Place,
+    ) -> Result<(), CommandError> {
+        if let Place::Registry { name } = to {
+            let holders = holders(from, all.blobs.keys().copied());
+            let outgoing = OutgoingIndex { source, all, holders, transfer: self.transfer };
+            self.pushed(name, registry::push_index(self.registries.get()?, name, &outgoing)?);
+            let documents = all.below.iter().chain([&all.top]);
+            self.referrers(from, name, &documents.map(|document| document.digest).collect::<Vec<_>>())?;
+        } else {
+            let mut names = names(from);
+            let mut sink = rebit_image::open_sink(to, &mut names)?;
+            rebit_image::transport::copy_index(source, all, &names, &mut *sink)?;
+            sink.finish()?;
+        }
+        if !self.command.quiet {
+            let documents = all.below.iter().filter(|below| kind(&below.media_type) == Kind::Manifest);
+            say(format!("an index of {}", count(documents.count() as u64, "manifest", "manifests")));
+        }
+        line(all.top.digest.to_string())
+    }
+
+    /// What refers to what was copied, where that is wanted.
+    fn referrers(&self, from: &Place, to: &Reference, subjects: &[Digest]) -> Result<(), CommandError> {
+        let Place::Registry { name: from } = from else { return Ok(()) };
+        if !self.command.referrers {
+            return Ok(());
+        }
+        let (registry, transfer) = (self.registries.get()?, self.transfer);
+        let copied = Referring { registry, from, to, transfer }.copy(subjects)?;
+        if !self.command.quiet {
+            say(count(copied as u64, "referrer", "referrers"));
+        }
+        Ok(())
+    }
+
+    fn pushed(&self, name: &Reference, pushed: Pushed) {
+        if !self.command.quiet {
+            say(summary(name, &pushed));
+        }
+    }
+}
+
+/// What an image is called where it goes.
+fn names(from: &Place) -> ImageNames {
+    let mut names = ImageNames::default();
+    if let Place::Registry { name } = from {
+        names.references.push(name.clone());
+    }
+    names
 }
 
 /// Which repository has the blobs: the one that they are copied from.
-fn holders(
-    from: &Place,
-    image: &ImageDocuments,
-) -> Result<BTreeMap<rebit_oci::Digest, BTreeSet<rebit_oci::Reference>>, CommandError> {
-    let Place::Registry { name } = from else { return Ok(BTreeMap::new()) };
-    let layers = image.manifest.value().layers().iter().map(manifest::digest);
-    let holder = |digest| Ok((digest?, BTreeSet::from([name.clone()])));
-    layers.map(holder).collect::<Result<_, rebit_oci::digest::ParseDigestError>>().map_err(Into::into)
-}
-
-fn sink(to: &Place, names: &mut ImageNames) -> Result<Box<dyn Sink>, CommandError> {
-    Ok(match to {
-        Place::Oci { path, tag } => {
-            names.tag.clone_from(tag);
-            Box::new(LayoutSink::open(path)?)
-        }
-        Place::OciArchive { path, tag } => {
-            names.tag.clone_from(tag);
-            Box::new(ArchiveSink::create(path, ArchiveForm::Oci)?)
-        }
-        Place::DockerArchive { path, name } => {
-            if let Some(name) = name.as_ref().filter(|name| !names.references.contains(name)) {
-                names.references.insert(0, name.clone());
-            }
-            Box::new(ArchiveSink::create(path, ArchiveForm::Docker)?)
-        }
-        Place::Store { .. } | Place::Registry { .. } => unreachable!("these are no files"),
-    })
+fn holders(from: &Place, blobs: impl IntoIterator<Item = Digest>) -> BTreeMap<Digest, BTreeSet<Reference>> {
+    let Place::Registry { name } = from else { return BTreeMap::new() };
+    blobs.into_iter().map(|digest| (digest, BTreeSet::from([name.clone()]))).collect()
 }

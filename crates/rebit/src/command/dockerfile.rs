@@ -72,13 +72,18 @@ pub(crate) fn read(
     session: &Session,
     stop: &StopFlag,
 ) -> Result<Input, CommandError> {
-    let input = open(source, session, stop)?;
+    let input = open(source, quiet, session, stop)?;
     input.say(quiet)?;
     Ok(input)
 }
 
 /// Reads contexts and Dockerfile, and looks for mistakes in it.
-pub(crate) fn open(source: &BuildSource, session: &Session, stop: &StopFlag) -> Result<Input, CommandError> {
+pub(crate) fn open(
+    source: &BuildSource,
+    quiet: bool,
+    session: &Session,
+    stop: &StopFlag,
+) -> Result<Input, CommandError> {
     let modes = match source.context_modes {
         ContextModes::Shared => ModePolicy::Shared,
         ContextModes::Keep => ModePolicy::Keep,
@@ -132,7 +137,8 @@ pub(crate) fn open(source: &BuildSource, session: &Session, stop: &StopFlag) -> 
         (None, ContextRoot::Directory(directory)) => Some(directory.as_path()),
         (beside, _) => beside,
     };
-    input.assembly = beside.map(|directory| Assembly::beside(directory, online, stop)).transpose()?.flatten();
+    input.assembly =
+        beside.map(|directory| Assembly::beside(directory, online, quiet, stop)).transpose()?.flatten();
     for flag in &source.build_contexts {
         input.add(&contexts, flag)?;
     }

@@ -1,19 +1,28 @@
 //! `rebit history`.
 
-use super::{find, provenance};
-use crate::environment;
+use rebit_image::transport::select;
+use rebit_image::{HistoryRow, Place};
+
+use super::{find, place, provenance, pull, source};
 use crate::error::CommandError;
 use crate::flags::{Flags, History};
 use crate::output::{cut, json, size, table};
+use crate::progress::Transfer;
+use crate::registry::Registries;
+use crate::{environment, signal};
 
 pub(crate) fn history(flags: &Flags, command: &History) -> Result<(), CommandError> {
     if command.provenance {
         return provenance::show(flags, command);
     }
-    let store = environment::open_store(flags)?;
-    let session = store.session()?;
-    let image = find(&session, &command.image)?;
-    let rows = rebit_image::history(&image);
+    let place = place(&command.image)?;
+    let rows = match place {
+        Place::Store { .. } => {
+            let store = environment::open_store(flags)?;
+            rebit_image::history(&find(&store.session()?, &command.image)?)
+        }
+        place => elsewhere(&place)?,
+    };
     if command.json {
         return json(&rows);
     }
@@ -31,4 +40,13 @@ pub(crate) fn history(flags: &Flags, command: &History) -> Result<(), CommandErr
     // The last change comes first, as elsewhere.
     let rows: Vec<Vec<String>> = rows.iter().rev().map(row).collect();
     table(&["LAYER", "CREATED", "SIZE", "CREATED BY"], &rows)
+}
+
+/// An image that is not in the store: its documents say it.
+fn elsewhere(place: &Place) -> Result<Vec<HistoryRow>, CommandError> {
+    let registries = Registries::new(&signal::stop_flag()?);
+    let transfer = Transfer::new(true);
+    let source = source::open(place, &registries, &transfer)?;
+    let image = select(&*source, &pull::platform(None)?, true).map_err(|error| registries.failure(error))?;
+    Ok(rebit_image::inspect_documents(&image, &[])?.history)
 }

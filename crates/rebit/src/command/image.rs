@@ -7,7 +7,7 @@ use super::compression;
 use crate::assembly::{Assembly, Wanted};
 use crate::error::CommandError;
 use crate::flags::{Flags, Image, ImageBuild, ImageCommand};
-use crate::output::{self, bytes, line, say, size, table};
+use crate::output::{self, bytes, count, line, say, size, table};
 use crate::{environment, signal};
 
 pub(crate) fn image(flags: &Flags, command: &Image) -> Result<(), CommandError> {
@@ -37,7 +37,12 @@ fn build(flags: &Flags, command: &ImageBuild) -> Result<(), CommandError> {
         if !quiet {
             made.normalised.iter().for_each(|text| say(format!("{}: {text}", name.familiar())));
             let known = if made.known { ", known" } else { "" };
-            say(format!("{}: {packages} packages, {}{known}", name.familiar(), size(bytes)));
+            say(format!(
+                "{}: {}, {}{known}",
+                name.familiar(),
+                count(packages as u64, "package", "packages"),
+                size(bytes)
+            ));
         }
         if command.json {
             built.push(json!({

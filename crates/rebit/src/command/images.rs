@@ -27,8 +27,9 @@ pub(crate) fn images(flags: &Flags, command: &Images) -> Result<(), CommandError
             image.layers.to_string(),
             size(image.size),
             image.uncompressed_size.map_or_else(|| "-".to_owned(), size),
+            image.files.map_or_else(|| "-".to_owned(), |files| files.to_string()),
         ]
     };
     let rows: Vec<Vec<String>> = images.iter().map(row).collect();
-    table(&["NAME", "TAG", "DIGEST", "PLATFORM", "LAYERS", "SIZE", "UNPACKED"], &rows)
+    table(&["NAME", "TAG", "DIGEST", "PLATFORM", "LAYERS", "SIZE", "UNPACKED", "FILES"], &rows)
 }

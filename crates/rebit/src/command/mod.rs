@@ -31,8 +31,10 @@ mod provenance;
 mod pull;
 mod push;
 mod rebuild;
+mod referrers;
 mod run;
 mod secret_flag;
+mod source;
 mod tag;
 mod tags;
 mod verify;
@@ -76,6 +78,7 @@ pub(crate) fn dispatch(flags: &Flags) -> Result<(), CommandError> {
         Command::Login(command) => login::login(command),
         Command::Logout(command) => login::logout(command),
         Command::Tags(command) => tags::tags(command),
+        Command::Referrers(command) => referrers::referrers(command),
         Command::Images(command) => images::images(flags, command),
         Command::Inspect(command) => inspect::inspect(flags, command),
         Command::History(command) => history::history(flags, command),

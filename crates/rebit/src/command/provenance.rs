@@ -1,20 +1,29 @@
 //! `rebit history --provenance`: what each step of an image read, ran and wrote.
 
 use rebit_build::time::rfc3339;
-use rebit_image::Provenance;
 use rebit_image::provenance::{DigestSet, Mount, Resource, Run, Stage, Step, Wrote};
+use rebit_image::transport::select;
+use rebit_image::{Place, Provenance};
+use rebit_oci::Reference;
 use rebit_store::Session;
 
 use super::debug::quoted;
+use super::{find, place, pull};
 use crate::error::{CommandError, printable};
 use crate::flags::{Flags, History};
 use crate::output::{bytes, count, json, line, size};
-use crate::{command::find, environment};
+use crate::progress::Transfer;
+use crate::registry::{self, Registries, RegistrySource};
+use crate::{environment, signal};
 
 pub(crate) fn show(flags: &Flags, command: &History) -> Result<(), CommandError> {
-    let store = environment::open_store(flags)?;
-    let session = store.session()?;
-    let document = document(&session, &command.image)?;
+    let document = match place(&command.image)? {
+        Place::Registry { name } => published(&name, &command.image)?,
+        _ => {
+            let store = environment::open_store(flags)?;
+            of(&store.session()?, &command.image)?
+        }
+    };
     if command.raw {
         return bytes(&document);
     }
@@ -26,7 +35,28 @@ pub(crate) fn show(flags: &Flags, command: &History) -> Result<(), CommandError>
     text(&provenance).iter().try_for_each(|text| line(printable(text).replace('\n', "\\n")))
 }
 
-fn document(session: &Session, image: &str) -> Result<Vec<u8>, CommandError> {
+/// What a registry has beside an image.
+fn published(name: &Reference, image: &str) -> Result<Vec<u8>, CommandError> {
+    let registries = Registries::new(&signal::stop_flag()?);
+    let registry = registries.get()?;
+    let transfer = Transfer::new(true);
+    let source = RegistrySource::new(registry, name, &transfer)?;
+    let found = select(&source, &pull::platform(None)?, true)
+        .and_then(|found| registry::provenance::published(registry, name, &found.manifest.digest()));
+    let none = |others: usize| {
+        let text = CommandError::message(format!("there is no provenance by rebit beside `{image}`"));
+        match others {
+            0 => text.hint("`rebit push --provenance` puts one there; `rebit referrers` lists what there is"),
+            _ => {
+                text.hint(format!("of {others} statements none is such a one; `rebit referrers` lists them"))
+            }
+        }
+    };
+    found.map_err(|error| registries.failure(error))?.map_err(none)
+}
+
+/// What the store has.
+pub(super) fn of(session: &Session, image: &str) -> Result<Vec<u8>, CommandError> {
     let found = find(session, image)?;
     rebit_image::provenance(session, &found)?.ok_or_else(|| {
         CommandError::message(format!("nothing is known of how `{image}` was made"))

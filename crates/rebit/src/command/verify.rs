@@ -1,14 +1,17 @@
 //! `rebit verify`.
 
-use rebit_image::{Finding, Place, VerifyError, VerifyReport};
+use rebit_image::{Finding, ImageError, Place, VerifyError, VerifyReport};
 use rebit_oci::Digest;
+use rebit_remote::registry::RegistryError;
 use serde_json::json;
 
 use super::{find, place, rebuild};
-use crate::environment;
 use crate::error::{CommandError, ExitKind, printable};
 use crate::flags::{Flags, Verify};
 use crate::output::{self, line, say, size};
+use crate::progress::Transfer;
+use crate::registry::Registries;
+use crate::{environment, signal};
 
 pub(crate) fn verify(flags: &Flags, command: &Verify) -> Result<(), CommandError> {
     if command.rebuild {
@@ -27,12 +30,7 @@ pub(crate) fn verify(flags: &Flags, command: &Verify) -> Result<(), CommandError
     };
     // What is not there at all is a failure, not a verification that does not hold.
     let result = match place.path() {
-        None if matches!(place, Place::Registry { .. }) => {
-            let text = format!("`{}` is at a registry", command.image);
-            return Err(
-                CommandError::usage(text).hint("`rebit pull` takes and verifies it; then it is in the store")
-            );
-        }
+        None if matches!(place, Place::Registry { .. }) => at_registry(&place, expected, command)?,
         None => {
             let store = environment::open_store(flags)?;
             let session = store.session()?;
@@ -50,6 +48,29 @@ pub(crate) fn verify(flags: &Flags, command: &Verify) -> Result<(), CommandError
         Ok(report) => holds(&report, command.json),
         Err(error) => Err(fails(&error, command.json)?),
     }
+}
+
+/// Reads all of an image or index at its registry and keeps nothing of it.
+fn at_registry(
+    place: &Place,
+    expected: Option<Digest>,
+    command: &Verify,
+) -> Result<Result<VerifyReport, VerifyError>, CommandError> {
+    let registries = Registries::new(&signal::stop_flag()?);
+    let transfer = Transfer::new(command.quiet || command.json);
+    let source = super::source::open(place, &registries, &transfer)?;
+    match rebit_image::verify_source(&*source, expected) {
+        // What did not come was not verified, and nothing is known to be wrong with it.
+        Err(VerifyError::Image { source }) if !is_lie(&source) => Err(registries.failure(source)),
+        result => Ok(result),
+    }
+}
+
+/// Whether a registry gave something else than what it should have.
+fn is_lie(error: &ImageError) -> bool {
+    let ImageError::Place { source, .. } = error else { return false };
+    let error = source.downcast_ref::<RegistryError>();
+    matches!(error, Some(RegistryError::Digest { .. } | RegistryError::Protocol { .. }))
 }
 
 fn holds(report: &VerifyReport, as_json: bool) -> Result<(), CommandError> {
@@ -79,6 +100,7 @@ fn fails(error: &VerifyError, as_json: bool) -> Result<CommandError, CommandErro
             let found: Vec<String> = found.iter().map(Digest::to_string).collect();
             text.with_exit(ExitKind::NotVerified).hint(format!("it holds {}", found.join(", ")))
         }
+        VerifyError::Image { source } if is_lie(source) => text.with_exit(ExitKind::NotVerified),
         VerifyError::Image { .. } => text,
     })
 }

@@ -1,4 +1,4 @@
-//! The flags of what looks at images and changes nothing: `verify` and `diff`.
+//! The flags of what looks at images and changes nothing: `verify`, `diff`, `inspect` and `history`.
 
 use std::path::PathBuf;
 
@@ -10,7 +10,8 @@ use super::{BuildMeans, BuildSource};
 #[derive(Debug, Args)]
 #[command(mut_arg("context", |arg| arg.required(false).default_value("").hide_default_value(true)))]
 pub(crate) struct Verify {
-    /// The image: store:NAME, oci:DIR[:TAG], oci-archive:FILE, docker-archive:FILE.
+    /// The image: store:NAME, docker://NAME[@DIGEST], oci:DIR[:TAG], oci-archive:FILE, docker-archive:FILE. At a registry
+    /// all of it is read and nothing kept.
     #[arg(value_name = "IMAGE")]
     pub(crate) image: String,
     /// Build the image again from CONTEXT, with the flags of `rebit build`, and say what is the same. What is not given is taken from
@@ -48,7 +49,7 @@ pub(crate) enum Accept {
 
 #[derive(Debug, Args)]
 pub(crate) struct Diff {
-    /// The first: store:NAME, oci:DIR[:TAG], oci-archive:FILE, docker-archive:FILE, or dir:PATH for files without an image.
+    /// The first: store:NAME, docker://NAME, oci:DIR[:TAG], oci-archive:FILE, docker-archive:FILE, or dir:PATH for files without an image.
     #[arg(value_name = "A")]
     pub(crate) a: String,
     /// The second.
@@ -69,4 +70,46 @@ pub(crate) struct Diff {
     /// Write a page for a browser too.
     #[arg(long, value_name = "FILE")]
     pub(crate) html: Option<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Inspect {
+    /// The image: store:NAME, docker://NAME, oci:DIR[:TAG], oci-archive:FILE, docker-archive:FILE.
+    #[arg(value_name = "IMAGE")]
+    pub(crate) image: String,
+    /// The platform to take out of an image index [default: this machine's].
+    #[arg(long, value_name = "OS/ARCH")]
+    pub(crate) platform: Option<String>,
+    /// Print the bytes of the manifest, config or index as they are.
+    #[arg(long, value_enum, value_name = "DOCUMENT")]
+    pub(crate) raw: Option<Document>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct History {
+    /// The image: store:NAME, docker://NAME, oci:DIR[:TAG], oci-archive:FILE, docker-archive:FILE.
+    #[arg(value_name = "IMAGE")]
+    pub(crate) image: String,
+    /// Show what each step read, ran and wrote, of an image that was built here or has its provenance beside it at its registry.
+    #[arg(long)]
+    pub(crate) provenance: bool,
+    /// Print the provenance document's bytes as they are.
+    #[arg(long, requires = "provenance", conflicts_with = "json")]
+    pub(crate) raw: bool,
+    /// Print JSON.
+    #[arg(long)]
+    pub(crate) json: bool,
+    /// Print instructions and digests in full.
+    #[arg(long)]
+    pub(crate) no_trunc: bool,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Document {
+    /// The image's manifest.
+    Manifest,
+    /// The image's config.
+    Config,
+    /// What the name stands for where the image is not in the store: an index, or the manifest.
+    Index,
 }

@@ -29,6 +29,10 @@ pub(crate) struct Push {
     /// The name that it gets, and with it the registry [default: its name in the store].
     #[arg(value_name = "NAME[:TAG]")]
     pub(crate) destination: Option<String>,
+    /// Put the image's provenance beside it, for everybody who may pull: `rebit history --provenance docker://NAME` shows it.
+    /// The image stays the same.
+    #[arg(long)]
+    pub(crate) provenance: bool,
     /// Print the digest only.
     #[arg(short, long)]
     pub(crate) quiet: bool,
@@ -48,6 +52,12 @@ pub(crate) struct Copy {
     /// The platform to take out of an image index [default: this machine's].
     #[arg(long, value_name = "OS/ARCH")]
     pub(crate) platform: Option<String>,
+    /// Copy an image index as it is, with the images for every platform.
+    #[arg(short, long, conflicts_with = "platform")]
+    pub(crate) all: bool,
+    /// Copy what refers to the images too, from registry to registry: provenances, signatures, inventories.
+    #[arg(long)]
+    pub(crate) referrers: bool,
     /// Print the digest only.
     #[arg(short, long)]
     pub(crate) quiet: bool,
@@ -86,6 +96,19 @@ pub(crate) struct Tags {
     pub(crate) json: bool,
 }
 
+#[derive(Debug, Args)]
+pub(crate) struct Referrers {
+    /// The image or index: NAME[:TAG][@DIGEST].
+    #[arg(value_name = "NAME")]
+    pub(crate) name: String,
+    /// List what refers to the image for a platform, and not to the index that it is in.
+    #[arg(long, value_name = "OS/ARCH")]
+    pub(crate) platform: Option<String>,
+    /// Print JSON.
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
 /// When base images are taken from their registries.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
 pub(crate) enum PullFlag {
@@ -98,4 +121,14 @@ pub(crate) enum PullFlag {
     Always,
     /// Never.
     Never,
+}
+
+/// Whether a provenance goes with an image, in the words of buildx. There is one document, which is all that is known.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum ProvenanceFlag {
+    /// It does.
+    #[value(alias = "mode=max")]
+    True,
+    /// It does not.
+    False,
 }

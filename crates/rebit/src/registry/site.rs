@@ -2,7 +2,9 @@
 
 use std::error::Error;
 use std::io::ErrorKind;
+use std::path::{Path, PathBuf};
 
+use rebit_remote::http::Identity;
 use rebit_remote::registry::{AuthFile, Credentials, Entry, Site};
 
 use super::{helper, read};
@@ -34,6 +36,27 @@ impl Site for Machine {
             }
         }
         pem
+    }
+
+    fn identity(&self, host: &str) -> Result<Option<Identity>, Box<dyn Error + Send + Sync>> {
+        let mut files: Vec<PathBuf> = Vec::new();
+        // The user's own directory is the last one, and counts most.
+        for directory in environment::certificate_directories().iter().rev() {
+            let entries = std::fs::read_dir(directory.join(host)).into_iter().flatten().flatten();
+            let mut found: Vec<_> = entries.map(|entry| entry.path()).collect();
+            found.retain(|file| file.extension().is_some_and(|end| end == "cert"));
+            found.sort();
+            files.extend(found);
+        }
+        let Some(certificate) = files.first() else { return Ok(None) };
+        let unusable = |path: &Path, source: Box<dyn Error + Send + Sync>| {
+            Box::new(Unusable { path: path.display().to_string(), source })
+        };
+        let key = certificate.with_extension("key");
+        let certificates = read(certificate).map_err(|error| unusable(certificate, error.into()))?;
+        let secret = read(&key).map_err(|error| unusable(&key, error.into()))?;
+        let identity = Identity::parse(&certificates, &secret);
+        identity.map(Some).map_err(|error| unusable(certificate, error.into()).into())
     }
 
     fn credentials(

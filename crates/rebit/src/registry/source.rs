@@ -40,7 +40,8 @@ impl<'a> RegistrySource<'a> {
         name: &Reference,
         transfer: &'a Transfer,
     ) -> Result<Self, ImageError> {
-        let repository = registry.repository(name, Access::Pull).map_err(|error| image_error(name, error))?;
+        let repository = registry.may_take(name).and_then(|()| registry.repository(name, Access::Pull));
+        let repository = repository.map_err(|error| image_error(name, error))?;
         Ok(Self {
             repository,
             name: name.clone(),

@@ -81,7 +81,10 @@ fn blobs() -> Vec<Vec<u8>> {
 }
 
 fn send(server: &Server, from: &[&str]) -> Result<Pushed, RegistryError> {
-    let content = blobs();
+    send_all(server, &blobs(), from)
+}
+
+fn send_all(server: &Server, content: &[Vec<u8>], from: &[&str]) -> Result<Pushed, RegistryError> {
     let blobs: Vec<PushBlob> = content
         .iter()
         .map(|blob| PushBlob {
@@ -99,6 +102,7 @@ fn send(server: &Server, from: &[&str]) -> Result<Pushed, RegistryError> {
     repository(server, Access::Push).push(&Push {
         blobs: &blobs,
         open,
+        before: &[],
         manifest: &manifest,
         tags: &["1".to_owned()],
         jobs: NonZeroUsize::new(2).unwrap(),
@@ -181,6 +185,33 @@ fn an_upload_goes_on_where_it_broke_off() {
     let ranges: Vec<String> =
         server.requests().iter().filter_map(|seen| seen.fields.get("content-range").cloned()).collect();
     assert!(ranges.contains(&"100000-399999".to_owned()), "{ranges:?}");
+}
+
+#[test]
+fn what_is_too_much_at_once_goes_in_chunks_that_are_not_too_small() {
+    const LEAST: usize = 17 << 20;
+    let memory = memory();
+    let picky = |seen: &Seen, memory: &mut Memory| match seen.method.as_str() {
+        "PATCH" if seen.body.len() > LEAST => Some(Reply::status(413)),
+        "PATCH" if seen.body.len() < LEAST && memory.uploads.last()?.is_empty() => Some(Reply::status(416)),
+        "POST" => {
+            memory.uploads.push(Vec::new());
+            let number = memory.uploads.len() - 1;
+            let fields = vec![
+                ("Location", format!("/v2/app/blobs/uploads/{number}?at=0")),
+                ("OCI-Chunk-Min-Length", LEAST.to_string()),
+            ];
+            Some(Reply::Whole(202, fields, Vec::new()))
+        }
+        _ => None,
+    };
+    let server = server(&memory, picky);
+    let blob: Vec<u8> = (0..LEAST + 1000).map(|n| (n >> 8) as u8).collect();
+    assert_eq!(send_all(&server, std::slice::from_ref(&blob), &[]).unwrap().uploaded, 1);
+    assert!(memory.lock().unwrap().blobs[&Digest::of(&blob).to_string()] == blob);
+    let ranges: Vec<String> =
+        server.requests().iter().filter_map(|seen| seen.fields.get("content-range").cloned()).collect();
+    assert_eq!(ranges, [format!("0-{}", LEAST - 1), format!("{LEAST}-{}", LEAST + 999)]);
 }
 
 #[test]
@@ -271,4 +302,32 @@ fn a_token_server_that_refuses_two_repositories_at_once_is_no_obstacle() {
     let server = server(&memory, strict);
     assert_eq!(send(&server, &["other"]).unwrap().uploaded, 3);
     complete(&memory);
+}
+
+#[test]
+fn an_upload_that_leads_elsewhere_takes_no_credentials_there() {
+    let elsewhere = Server::new(|seen| match seen.method.as_str() {
+        "PATCH" => Reply::Whole(202, Vec::new(), Vec::new()),
+        _ => Reply::Whole(201, Vec::new(), Vec::new()),
+    });
+    let location = elsewhere.url("/store/1?signature=x");
+    let server = Server::new(move |seen| {
+        let known = seen.fields.contains_key("authorization");
+        match seen.method.as_str() {
+            _ if !known => {
+                Reply::Whole(401, vec![("WWW-Authenticate", "Basic realm=\"x\"".to_owned())], Vec::new())
+            }
+            "POST" => Reply::Whole(202, vec![("Location", location.clone())], Vec::new()),
+            "PUT" => Reply::Whole(201, Vec::new(), Vec::new()),
+            _ => Reply::status(404),
+        }
+    });
+    let repository = Registry::new(options(Some(user()))).repository(&name(&server), Access::Push).unwrap();
+    repository.put_blob(&Digest::of(b"blob"), 4, &[], &|| Ok(Box::new(&b"blob"[..]))).unwrap();
+    let seen = elsewhere.requests();
+    let targets: Vec<String> = seen.iter().map(|seen| format!("{} {}", seen.method, seen.target)).collect();
+    let digest = Digest::of(b"blob").to_string().replace(':', "%3A");
+    assert_eq!(targets, ["PATCH /store/1?signature=x", &format!("PUT /store/1?signature=x&digest={digest}")]);
+    assert_eq!(seen[0].body, b"blob");
+    assert!(seen.iter().all(|seen| !seen.fields.contains_key("authorization")));
 }

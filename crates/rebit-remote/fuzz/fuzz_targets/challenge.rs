@@ -1,0 +1,7 @@
+//! Any bytes are a `WWW-Authenticate` or refused.
+#![no_main]
+
+use libfuzzer_sys::fuzz_target;
+use rebit_remote::registry::decode::Decoder;
+
+fuzz_target!(|bytes: &[u8]| Decoder::Challenge.try_on(bytes));
