@@ -223,6 +223,24 @@ fn a_system_is_usable_and_the_same_in_two_stores() {
     world.fsck();
 }
 
+#[test]
+fn a_system_of_the_next_release_is_usable() {
+    // D-3, D-30
+    let world = World::new();
+    world.write(
+        "rebit.toml",
+        "[image.\"debian:trixie\"]\ndebian = { suite = \"trixie\", variant = \"minbase\" }\n",
+    );
+    if !is_root() || !locks(&world) {
+        return;
+    }
+    let lock = fs::read_to_string(world.path("rebit.lock")).unwrap();
+    assert!(lock.contains("trixie-security") && lock.contains("trixie-updates"), "{lock}");
+    world.ok(["image", "build", "-q", "--compression=none"]);
+    let script = "test -z \"$(dpkg --audit)\" && test -L /bin && . /etc/os-release && echo $VERSION_CODENAME";
+    assert_eq!(world.ok(["run", "debian:trixie", "sh", "-c", script]), "trixie\n");
+}
+
 /// A class whose `main` says `hello from Java`, as `javac -g:none --release 11` makes it.
 const HELLO_CLASS: &str = "cafebabe00000037001a0a000200030700040c000500060100106a6176612f6c616e672f4f626a6563740100063c696e69743e010003282956090008000907000a0c000b000c0100106a6176612f6c616e672f53797374656d0100036f75740100154c6a6176612f696f2f5072696e7453747265616d3b08000e01000f68656c6c6f2066726f6d204a6176610a001000110700120c001300140100136a6176612f696f2f5072696e7453747265616d0100077072696e746c6e010015284c6a6176612f6c616e672f537472696e673b295607001601000548656c6c6f010004436f64650100046d61696e010016285b4c6a6176612f6c616e672f537472696e673b2956002100150002000000000002000100050006000100170000001100010001000000052ab70001b10000000000090018001900010017000000150002000100000009b20007120db6000fb1000000000000";
 
