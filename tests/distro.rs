@@ -189,6 +189,21 @@ fn mistakes_are_named() {
 }
 
 #[test]
+fn a_base_that_cannot_be_had_and_has_a_ready_recipe_says_so() {
+    // D-43
+    let world = World::new();
+    let name = "gcr.io/distroless/static-debian13:nonroot";
+    world.write("context/Dockerfile", format!("FROM {name}\nCOPY Dockerfile /\n"));
+    let hint = format!("with `rebit image recipes {name} >> rebit.toml` beside the Dockerfile");
+    fails(&world, &["build", "--pull=never", "context"], &hint);
+    let recipe = world.ok(["image", "recipes", name]);
+    assert!(recipe.contains(&format!("[image.\"{name}\".debian]\nsuite = \"trixie\"")), "{recipe}");
+    // With it, the build knows where the image comes from: it has no pins yet, and may not make them here.
+    world.write("context/rebit.toml", recipe);
+    fails(&world, &["build", "--network=none", "context"], "is not locked: it has no pins");
+}
+
+#[test]
 fn a_system_is_usable_and_the_same_in_two_stores() {
     // D-33
     let world = World::new();
@@ -231,7 +246,7 @@ fn a_system_of_the_next_release_is_usable() {
         "rebit.toml",
         "[image.\"debian:trixie\"]\ndebian = { suite = \"trixie\", variant = \"minbase\" }\n",
     );
-    if !is_root() || !locks(&world) {
+    if !is_root() || !locks(&world, "rebit.toml") {
         return;
     }
     let lock = fs::read_to_string(world.path("rebit.lock")).unwrap();

@@ -1,5 +1,7 @@
 //! Ready recipes, to be printed and put into a `rebit.toml`.
 
+use rebit_oci::Reference;
+
 /// The suites that there are ready recipes for.
 pub const SUITES: [&str; 2] = ["bookworm", "trixie"];
 
@@ -58,7 +60,7 @@ fn kinds(suite: &str) -> Option<[Kind; 6]> {
 /// A ready recipe.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Template {
-    /// The image's name: `distroless/NAME`, with `nonroot`, `debug` or both as tag.
+    /// The image's name: `distroless/NAME` with `nonroot`, `debug` or both as tag, `debian:SUITE`, or `busybox:latest`.
     pub name: String,
     /// What it is for.
     pub purpose: &'static str,
@@ -86,7 +88,62 @@ pub fn all(suite: &str) -> Option<Vec<Template>> {
             all.push(Template { text, name, purpose: kind.purpose });
         }
     }
+    all.push(busybox(suite));
+    all.push(minbase(suite));
     Some(all)
+}
+
+fn busybox(suite: &str) -> Template {
+    let text = format!(
+        "[image.\"busybox:latest\".debian]\nsuite = \"{suite}\"\nvariant = \"distroless\"\npackages = [\"busybox-static\"]\n\
+         command = [\"sh\"]\nfiles.\"/bin/sh\" = {{ link = \"busybox\" }}\n"
+    );
+    Template { name: "busybox:latest".to_owned(), purpose: "a shell and small tools, one program", text }
+}
+
+fn minbase(suite: &str) -> Template {
+    let name = format!("debian:{suite}");
+    let text = format!(
+        "[image.\"{name}\".debian]\nsuite = \"{suite}\"\nvariant = \"minbase\"\npackages = [\"ca-certificates\"]\n"
+    );
+    Template { name, purpose: "a system with apt, to build in", text }
+}
+
+/// The ready recipe for an image that a registry has under this name, and of which suite it is; `suite` where the name does not say.
+///
+/// `gcr.io/distroless/static-debian13:nonroot` is `distroless/static:nonroot` of trixie, `debian:12-slim` is `debian:bookworm`; the recipe is
+/// for the name as it is given.
+#[must_use]
+pub fn find(name: &Reference, suite: &str) -> Option<(Template, &'static str)> {
+    let mut parts = name.repository().rsplit('/');
+    let (last, above) = (parts.next()?, parts.next());
+    let tag = name.tag()?;
+    let (known, said) = match (above, last) {
+        (Some("distroless"), last) => match last.rsplit_once("-debian") {
+            Some((kind, release)) => (format!("distroless/{kind}:{tag}"), Some(release_suite(release)?)),
+            None => (format!("{}:{tag}", name.repository()), None),
+        },
+        (_, "busybox") => ("busybox:latest".to_owned(), None),
+        (_, "debian") => match tag.strip_suffix("-slim").unwrap_or(tag) {
+            "latest" | "stable" => (format!("debian:{suite}"), None),
+            release => (format!("debian:{}", release_suite(release)?), Some(release_suite(release)?)),
+        },
+        _ => return None,
+    };
+    let suite = SUITES.into_iter().find(|known| *known == said.unwrap_or(suite))?;
+    let found = all(suite)?.into_iter().find(|template| template.name == known)?;
+    let text = found.text.replacen(&format!("{:?}", found.name), &format!("{:?}", name.familiar()), 1);
+    Some((Template { name: name.familiar(), text, ..found }, suite))
+}
+
+/// The suite of a release of Debian, by its name or number.
+fn release_suite(release: &str) -> Option<&'static str> {
+    let numbers = ["12", "13"];
+    SUITES
+        .into_iter()
+        .zip(numbers)
+        .find(|(suite, number)| release == *suite || release == *number)
+        .map(|(suite, _)| suite)
 }
 
 fn text(image: &str, suite: &str, kind: &Kind, packages: &[&str], user: &str, debug: bool) -> String {
@@ -289,17 +346,63 @@ mod tests {
     fn every_recipe_is_valid() {
         for suite in SUITES {
             let all = all(suite).unwrap();
-            assert_eq!(all.len(), 24);
+            assert_eq!(all.len(), 26);
             for template in &all {
                 let recipes = Recipes::parse(&template.text, &template.name).unwrap();
                 let (name, recipe) = recipes.iter().next().unwrap();
                 assert_eq!(name.familiar(), template.name);
-                assert!(!recipe.dependencies() && recipe.suites() == [suite]);
+                assert_eq!(
+                    (recipe.dependencies(), recipe.suites()),
+                    (name.repository() == "library/debian", vec![suite.to_owned()])
+                );
             }
             // All of them together are a file too.
             let text: String = all.iter().map(|template| format!("{}\n", template.text)).collect();
-            assert_eq!(Recipes::parse(&text, "f").unwrap().iter().count(), 24);
+            assert_eq!(Recipes::parse(&text, "f").unwrap().iter().count(), 26);
         }
         assert!(all("buster").is_none());
+    }
+
+    // D-43
+    #[test]
+    fn a_recipe_is_found_by_the_name_that_registries_have_for_it() {
+        let check = |name: &str, expected: Option<(&str, &str)>| {
+            let name: Reference = name.parse().unwrap();
+            let found = find(&name, "bookworm");
+            assert_eq!(found.is_some(), expected.is_some(), "{name}");
+            let (Some((template, suite)), Some((of, expected))) = (found, expected) else { return };
+            assert_eq!(suite, expected, "{name}");
+            // It is that recipe, for this name.
+            let recipes = Recipes::parse(&template.text, "f").unwrap();
+            assert_eq!(
+                recipes.iter().map(|(name, _)| name.familiar()).collect::<Vec<_>>(),
+                [name.familiar()]
+            );
+            let ready = all(suite).unwrap().into_iter().find(|ready| ready.name == of).unwrap();
+            assert_eq!(
+                template.text.lines().skip(1).collect::<Vec<_>>(),
+                ready.text.lines().skip(1).collect::<Vec<_>>()
+            );
+        };
+        check("distroless/static", Some(("distroless/static:latest", "bookworm")));
+        check("gcr.io/distroless/static", Some(("distroless/static:latest", "bookworm")));
+        check("gcr.io/distroless/cc-debian13:nonroot", Some(("distroless/cc:nonroot", "trixie")));
+        check(
+            "mirror.example/gcr/distroless/base-debian12:debug",
+            Some(("distroless/base:debug", "bookworm")),
+        );
+        check("debian", Some(("debian:bookworm", "bookworm")));
+        check("debian:trixie-slim", Some(("debian:trixie", "trixie")));
+        check("docker.io/library/debian:12", Some(("debian:bookworm", "bookworm")));
+        check("busybox:1.36", Some(("busybox:latest", "bookworm")));
+        for name in [
+            "ubuntu",
+            "distroless/none",
+            "gcr.io/distroless/static-debian11",
+            "debian:sid",
+            "distroless/static:other",
+        ] {
+            check(name, None);
+        }
     }
 }

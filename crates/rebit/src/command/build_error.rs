@@ -5,7 +5,9 @@ use std::io::{self, IsTerminal};
 
 use rebit_build::plan::{BasesError, PlanError, PlanProblem};
 use rebit_build::{BuildError, Context, ContextRoot, StepProblem};
+use rebit_distro::templates;
 use rebit_dockerfile::{Dockerfile, SourceFile, Span, closest};
+use rebit_oci::Reference;
 use rebit_sandbox::SandboxError;
 
 use crate::diagnostics::render_error;
@@ -17,7 +19,7 @@ const ENOEXEC: i32 = 8;
 /// Shows why a file cannot be planned.
 pub(crate) fn plan_error(file: &SourceFile, parsed: &Dockerfile, error: &PlanError) -> CommandError {
     let hint = match &error.problem {
-        PlanProblem::Base { reference, source } => base_hint(parsed, &reference.familiar(), source),
+        PlanProblem::Base { reference, source } => base_hint(parsed, reference, source),
         PlanProblem::UnknownTarget { stages, .. } if !stages.is_empty() => {
             Some(format!("the stages are {}", stages.join(", ")))
         }
@@ -30,10 +32,18 @@ pub(crate) fn plan_error(file: &SourceFile, parsed: &Dockerfile, error: &PlanErr
 }
 
 /// What to do about a base image that is not to be had.
-fn base_hint(parsed: &Dockerfile, name: &str, error: &BasesError) -> Option<String> {
+fn base_hint(parsed: &Dockerfile, reference: &Reference, error: &BasesError) -> Option<String> {
+    let name = &reference.familiar();
     let stages = parsed.stages.iter().filter_map(|stage| stage.name.as_deref());
     let stage = || {
         closest(name.trim_end_matches(":latest"), stages).map(|s| format!("did you mean the stage `{s}`?"))
+    };
+    let recipe = || {
+        let suite = templates::SUITES.first()?;
+        templates::find(reference, suite)?;
+        Some(format!(
+            "with `rebit image recipes {name} >> rebit.toml` beside the Dockerfile it is assembled from Debian packages"
+        ))
     };
     let import = || {
         Some(format!(
@@ -41,9 +51,9 @@ fn base_hint(parsed: &Dockerfile, name: &str, error: &BasesError) -> Option<Stri
         ))
     };
     match error {
-        BasesError::NotFound => stage().or_else(import),
+        BasesError::NotFound => stage().or_else(recipe).or_else(import),
         BasesError::Unavailable { source } => {
-            stage().or_else(|| hint_of(&**source).map(String::from)).or_else(import)
+            stage().or_else(|| hint_of(&**source).map(String::from)).or_else(recipe).or_else(import)
         }
         BasesError::Unasked { source } => hint_of(&**source).map(String::from),
         _ => None,

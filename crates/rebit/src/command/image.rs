@@ -68,13 +68,12 @@ fn recipes(name: Option<&str>, suite: &str, as_json: bool) -> Result<(), Command
     let chosen: Vec<_> = match name {
         None => all,
         Some(name) => {
-            let full = super::store_name(name)?.familiar();
-            let found: Vec<_> = all.into_iter().filter(|template| template.name == full).collect();
-            if found.is_empty() {
-                return Err(CommandError::message(format!("there is no ready recipe `{name}` of {suite}"))
-                    .hint("`rebit image recipes` lists them"));
-            }
-            found
+            let found = templates::find(&super::store_name(name)?, suite);
+            let (template, _) = found.ok_or_else(|| {
+                CommandError::message(format!("there is no ready recipe `{name}` of {suite}"))
+                    .hint("`rebit image recipes` lists them")
+            })?;
+            vec![template]
         }
     };
     if as_json {

@@ -18,7 +18,7 @@ pub(crate) enum ImageCommand {
     Build(ImageBuild),
     /// Print ready recipes, to be put into a rebit.toml.
     Recipes {
-        /// The recipe, e.g. distroless/static:nonroot [default: list them].
+        /// The image, e.g. distroless/static:nonroot, or gcr.io/distroless/cc-debian13 as FROM has it [default: list them].
         #[arg(value_name = "NAME")]
         name: Option<String>,
         /// The release of Debian: bookworm or trixie.
