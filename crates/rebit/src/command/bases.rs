@@ -85,11 +85,14 @@ impl<'a> Bases<'a> {
     }
 
     /// A build needs the files, too.
-    fn take_stored(&self, image: StoredImage) -> Result<(Digest, ImageConfig), BasesError> {
+    fn take_stored(&self, name: &Reference, image: StoredImage) -> Result<(Digest, ImageConfig), BasesError> {
         let image = match self.depth {
             Depth::Config => image,
-            Depth::Whole => super::unpacked(self.session, image, !self.transfer.is_shown())
-                .map_err(|source| BasesError::Unreadable { source: Box::new(source) })?,
+            Depth::Whole => {
+                let name = self.transfer.is_shown().then(|| name.familiar());
+                super::unpacked(self.session, image, name.as_deref())
+                    .map_err(|source| BasesError::Unreadable { source: Box::new(source) })?
+            }
         };
         Ok(self.take(image))
     }
@@ -157,7 +160,7 @@ impl plan::Bases for Bases<'_> {
         let is_sure = reference.digest().is_some() || reference.registry() == "localhost";
         let asks = self.pull == PullFlag::Always && !is_sure && !is_assembled;
         match stored {
-            Some(image) if fits(&image) && !asks => self.take_stored(image),
+            Some(image) if fits(&image) && !asks => self.take_stored(reference, image),
             None if self.pull == PullFlag::Never => Err(BasesError::NotFound),
             Some(image) if self.pull == PullFlag::Never || is_assembled => {
                 let config = image.config.value();

@@ -131,16 +131,16 @@ fn find(session: &Session, text: &str) -> Result<StoredImage, CommandError> {
 
 /// As [`find`], with its layers unpacked.
 fn find_unpacked(session: &Session, text: &str) -> Result<StoredImage, CommandError> {
-    Ok(unpacked(session, find(session, text)?, false)?)
+    Ok(unpacked(session, find(session, text)?, Some(text))?)
 }
 
-/// Unpacks the layers of an image whose files are needed for the first time.
-fn unpacked(session: &Session, image: StoredImage, quiet: bool) -> Result<StoredImage, ImageError> {
+/// Unpacks the layers of an image whose files are needed for the first time, and says so of the name that is given.
+fn unpacked(session: &Session, image: StoredImage, name: Option<&str>) -> Result<StoredImage, ImageError> {
     if image.is_unpacked() {
         return Ok(image);
     }
-    if !quiet {
-        crate::output::say(format!("unpacking {}", image.digest()));
+    if let Some(name) = name {
+        crate::output::say(format!("unpacking {name}"));
     }
     let options = ImportOptions::new(image.platform(), environment::now());
     rebit_image::unpack(session, image, &options)
