@@ -135,9 +135,9 @@ COPY --from=files /file /$TARGETARCH$TARGETVARIANT
     world.write("context/Dockerfile", "FROM --platform=linux/arm64 busybox\nRUN true\n");
     let wrong = world.run(["build", "context"]);
     assert!(wrong.code == 1 && wrong.stderr.contains("linux/arm64"), "{}", wrong.stderr);
-    // A file of another kind of processor says so.
+    // A file of another kind of processor says so; of one (FR-V) that no emulator is registered for.
     world.write("context/Dockerfile", "FROM busybox\nCOPY --chmod=755 file /tool\nRUN [\"/tool\"]\n");
-    world.write("context/file", b"\x7fELF\x02\x01\x01\0\0\0\0\0\0\0\0\0\x02\0\xb7\0");
+    world.write("context/file", b"\x7fELF\x02\x01\x01\0\0\0\0\0\0\0\0\0\x02\0\x41\x54");
     let wrong = world.run(["build", "context"]);
     assert!(wrong.code == 1 && wrong.stderr.contains("another kind of processor"), "{}", wrong.stderr);
 }
