@@ -1,12 +1,13 @@
 //! Blobs first, files later: an image that is passed on, copied or exported is never unpacked.
 
 use std::thread;
+use std::time::SystemTime;
 
 use rebit_oci::{Reference, TreeId};
 use rebit_store::Session;
 
 use super::fetch::Fetched;
-use super::{Applied, Stack, apply, check, remember, steps};
+use super::{Applied, Layer, Stack, apply, check, remember, steps};
 use crate::store_image::put_trees;
 use crate::transport::{self, Source, StoreSource};
 use crate::{ImageError, ImportOptions, NewImage, StoredImage, put_image};
@@ -45,17 +46,7 @@ pub fn fetch(
         };
         layers.push(layer.blob(object));
     }
-    let mut applied = Applied { tree: None, loaded: None };
-    let mut trees = Some(Vec::new());
-    for layer in &steps {
-        let known = layer.known(session, &applied.key(layer), options.now)?;
-        let Some((_, tree)) = known else {
-            trees = None;
-            break;
-        };
-        applied.tree = Some(tree);
-        trees.iter_mut().for_each(|trees: &mut Vec<TreeId>| trees.push(tree));
-    }
+    let trees = known_trees(session, &steps, options.now)?;
     let new = NewImage {
         manifest: image.manifest,
         config: image.config,
@@ -64,6 +55,22 @@ pub fn fetch(
         provenance: None,
     };
     put_image(session, new, names, options.now)
+}
+
+/// The tree after each layer where all of them are known from earlier images.
+fn known_trees(
+    session: &Session,
+    steps: &[Layer<'_>],
+    now: SystemTime,
+) -> Result<Option<Vec<TreeId>>, ImageError> {
+    let mut applied = Applied { tree: None, loaded: None };
+    let mut trees = Vec::new();
+    for layer in steps {
+        let Some((_, tree)) = layer.known(session, &applied.key(layer), now)? else { return Ok(None) };
+        applied.tree = Some(tree);
+        trees.push(tree);
+    }
+    Ok(Some(trees))
 }
 
 /// Unpacks the layers of an image of the store, unless they are; its names keep what was learned.
