@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-/// Most entries of a file.
+/// Most entries of all files.
 const MAX_ENTRIES: usize = 10_000;
 
 /// A name and a password. They are never shown.
@@ -39,8 +39,9 @@ pub struct Logins {
 }
 
 impl Logins {
-    /// Adds the entries of a text. Words that are not known are passed over, as apt does.
-    pub fn add(&mut self, text: &str) {
+    /// Adds the entries of a text, and returns how many were beyond the limit of 10,000 and left out. Words that are not known are passed
+    /// over, as apt does.
+    pub fn add(&mut self, text: &str) -> usize {
         let text: String = text
             .lines()
             .filter(|line| !line.trim_start().starts_with('#'))
@@ -48,24 +49,30 @@ impl Logins {
             .collect();
         let mut words = text.split_whitespace();
         let mut current: Option<Entry> = None;
+        let mut left_out = 0;
         while let Some(word) = words.next() {
             if !matches!(word, "machine" | "login" | "password") {
                 continue;
             }
             let Some(value) = words.next() else { break };
             match (word, &mut current) {
-                ("machine", current) => self.push(current.replace(machine(value))),
+                ("machine", current) => left_out += self.push(current.replace(machine(value))),
                 ("login", Some(entry)) => value.clone_into(&mut entry.login.name),
                 ("password", Some(entry)) => value.clone_into(&mut entry.login.password),
                 _ => {}
             }
         }
-        self.push(current);
+        left_out + self.push(current)
     }
 
-    fn push(&mut self, entry: Option<Entry>) {
+    fn push(&mut self, entry: Option<Entry>) -> usize {
         let whole = |entry: &Entry| !entry.login.name.is_empty() && !entry.authority.is_empty();
-        self.entries.extend(entry.filter(|entry| whole(entry) && self.entries.len() < MAX_ENTRIES));
+        let Some(entry) = entry.filter(whole) else { return 0 };
+        if self.entries.len() >= MAX_ENTRIES {
+            return 1;
+        }
+        self.entries.push(entry);
+        0
     }
 
     /// The login for an address: that of the first entry with its scheme, its host, its port if one is written, and the beginning of its
@@ -139,6 +146,19 @@ mod tests {
             assert_eq!(logins.find(url).map(|login| login.name.as_str()), expected, "{url}");
         }
         assert!(!format!("{logins:?}").contains("two"));
+    }
+
+    #[test]
+    fn entries_beyond_the_limit_are_counted() {
+        let mut logins = Logins::default();
+        let text = |from, to| {
+            (from..to).map(|n| format!("machine h{n}.test login a password b\n")).collect::<String>()
+        };
+        assert_eq!(logins.add(&text(0, MAX_ENTRIES - 1)), 0);
+        assert_eq!(logins.add(&text(MAX_ENTRIES - 1, MAX_ENTRIES + 2)), 2);
+        assert!(
+            logins.find("https://h9999.test/").is_some() && logins.find("https://h10000.test/").is_none()
+        );
     }
 
     proptest! {

@@ -71,7 +71,15 @@ impl Apt {
         let parts = files(&self.conf.path("Dir::Etc::netrcparts"))?;
         for path in [self.conf.path("Dir::Etc::netrc")].into_iter().chain(parts.into_iter().filter(is_conf)) {
             match read(&path) {
-                Ok(text) => self.logins.add(&text.unwrap_or_default()),
+                Ok(text) => match self.logins.add(&text.unwrap_or_default()) {
+                    0 => {}
+                    more => {
+                        self.notes.push(format!(
+                            "`{}`: {more} entries above the limit are left out",
+                            path.display()
+                        ));
+                    }
+                },
                 // They are often root's to read alone, and mostly not needed.
                 Err(DistroError::Io { source, .. }) if source.kind() == io::ErrorKind::PermissionDenied => {
                     self.notes.push(format!("`{}` is not for this user to read", path.display()));
